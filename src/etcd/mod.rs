@@ -1,4 +1,9 @@
 //! What the buckets mean: revisions, members, leases, auth, alarms, and etcd's own hashes.
 
+pub mod buckets;
 pub mod facts;
+pub mod keyspace;
+pub mod keytable;
+pub mod meaning;
 pub mod members;
+pub mod revision;

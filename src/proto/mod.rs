@@ -6,5 +6,6 @@
 pub mod alarm;
 pub mod auth;
 pub mod gojson;
+pub mod kv;
 pub mod lease;
 pub mod wire;
