@@ -162,6 +162,17 @@ fn blame(first: Fault, second: Fault) -> NotBolt {
 }
 
 impl NotBolt {
+    /// In a word or two.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NotBolt::Empty => "empty file",
+            NotBolt::BigEndian => "big-endian bbolt file",
+            NotBolt::NoMeta(..) => "bbolt file without a meta page",
+            NotBolt::Foreign => "not a bbolt file",
+            NotBolt::TooLarge(_) => "bbolt file of impossible size",
+        }
+    }
+
     /// The reason in words, as an error about the named input.
     pub fn into_error(self, name: &str) -> Error {
         match self {
