@@ -1,1 +1,41 @@
+//! etcd-rescue: saves, proves and restores etcd snapshots.
+//!
+//! The way of the bytes, and with it the order of the modules:
+//!
+//! ```text
+//! endpoint ----+
+//! file, stdin -+-> Candidate --verify--> Snapshot --> rebuild -> data dir (db, wal, snap)
+//! data dir ----+       |
+//!                      +-> Report, always
+//! ```
+//!
+//! Layers point down: [`bytes`], [`limits`], [`error`], [`report`], [`observe`] know nothing of files;
+//! [`io`] and [`proto`] know nothing of bbolt; the formats [`bolt`], [`wal`], [`snap`] know nothing of
+//! paths and of each other; [`etcd`] says what the buckets mean; [`source`] and [`snapshot`] turn what
+//! was found into what was proved; [`client`] speaks to servers; [`ops`] are the operations; [`cli`]
+//! alone reads arguments, prints and exits.
 
+pub mod bytes;
+pub mod error;
+pub mod limits;
+pub mod observe;
+pub mod report;
+
+pub mod io;
+pub mod proto;
+
+pub mod bolt;
+pub mod snap;
+pub mod wal;
+
+pub mod etcd;
+
+pub mod datadir;
+pub mod snapshot;
+pub mod source;
+
+pub mod client;
+
+pub mod ops;
+
+pub mod cli;

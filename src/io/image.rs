@@ -1,0 +1,127 @@
+//! Read-only bytes at any offset: a file by positioned reads, or memory.
+//!
+//! Whole-file passes go through here: constant memory, an I/O error is an error with its offset, and a
+//! file that shrinks while it is read ends in an error, not in SIGBUS.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::bytes;
+use crate::error::{Error, Result};
+
+/// Bytes to read, with a name for messages.
+#[derive(Debug)]
+pub struct Image {
+    name: String,
+    len: u64,
+    backing: Backing,
+}
+
+#[derive(Debug)]
+enum Backing {
+    File(File),
+    Memory(Vec<u8>),
+}
+
+impl Image {
+    /// Opens a file read-only. `Error::failed` when it cannot be opened or is not a regular file or block device.
+    pub fn open(path: &Path) -> Result<Image> {
+        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        Image::from_file(file, path.display().to_string())
+    }
+
+    /// An open file that can seek; its length is taken now, by seeking, so block devices work too.
+    pub fn from_file(file: File, name: impl Into<String>) -> Result<Image> {
+        use std::io::{Seek, SeekFrom};
+        let name = name.into();
+        let mut seeker = &file;
+        let len = seeker
+            .seek(SeekFrom::End(0))
+            .map_err(|e| Error::failed(format!("cannot find the length of {name}")).because(e))?;
+        Ok(Image {
+            name,
+            len,
+            backing: Backing::File(file),
+        })
+    }
+
+    /// Bytes in memory, for tests and fuzzing: the same door as production.
+    pub fn from_memory(bytes: Vec<u8>) -> Image {
+        Image {
+            name: "memory".into(),
+            len: bytes.len() as u64,
+            backing: Backing::Memory(bytes),
+        }
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Length in bytes when it was opened.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The file underneath, for locks, ownership and system calls that help the page cache.
+    pub fn file(&self) -> Option<&File> {
+        match &self.backing {
+            Backing::File(file) => Some(file),
+            Backing::Memory(_) => None,
+        }
+    }
+
+    /// Fills `buffer` from `offset`. `Error::failed` names the file, the offset and the length wanted.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        match &self.backing {
+            Backing::File(file) => file
+                .read_exact_at(buffer, offset)
+                .map_err(|e| self.read_error(offset, buffer.len(), e)),
+            Backing::Memory(memory) => {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                match bytes::slice(memory, at, buffer.len()) {
+                    Ok(found) => {
+                        buffer.copy_from_slice(found);
+                        Ok(())
+                    }
+                    Err(eof) => Err(self.read_error(
+                        offset,
+                        buffer.len(),
+                        std::io::Error::new(std::io::ErrorKind::UnexpectedEof, eof),
+                    )),
+                }
+            }
+        }
+    }
+
+    fn read_error(&self, offset: u64, wanted: usize, source: std::io::Error) -> Error {
+        Error::failed(format!(
+            "cannot read {wanted} bytes at offset {offset} of {}",
+            self.name
+        ))
+        .because(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_read_names_offset_and_length() {
+        let image = Image::from_memory(vec![1, 2, 3]);
+        let mut two = [0; 2];
+        image.read_at(1, &mut two).unwrap();
+        assert_eq!(two, [2, 3]);
+        let error = image.read_at(2, &mut two).unwrap_err().to_string();
+        assert!(error.contains("2 bytes at offset 2 of memory"), "{error}");
+        assert!(image.read_at(u64::MAX, &mut two).is_err());
+    }
+}
