@@ -7,4 +7,7 @@ pub mod alarm;
 pub mod auth;
 pub mod gojson;
 pub mod lease;
+pub mod raft;
+pub mod snappb;
+pub mod walpb;
 pub mod wire;
