@@ -1,4 +1,6 @@
 //! What the buckets mean: revisions, members, leases, auth, alarms, and etcd's own hashes.
 
 pub mod facts;
+pub mod ids;
 pub mod members;
+pub mod urls;
