@@ -2,8 +2,10 @@
 
 pub mod buckets;
 pub mod facts;
+pub mod ids;
 pub mod keyspace;
 pub mod keytable;
 pub mod meaning;
 pub mod members;
 pub mod revision;
+pub mod urls;

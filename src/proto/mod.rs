@@ -8,4 +8,7 @@ pub mod auth;
 pub mod gojson;
 pub mod kv;
 pub mod lease;
+pub mod raft;
+pub mod snappb;
+pub mod walpb;
 pub mod wire;

@@ -384,6 +384,11 @@ pub fn put_nonzero(out: &mut Vec<u8>, number: u32, value: u64) {
     }
 }
 
+/// Appends an enum or `int32` field, zero or not: negative ones take ten bytes.
+pub fn put_i32(out: &mut Vec<u8>, number: u32, value: i32) {
+    put_u64(out, number, i64::from(value).cast_unsigned());
+}
+
 /// Appends a bytes, string or message field, empty or not.
 pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_varint(out, u64::from(number) << 3 | 2);
@@ -394,6 +399,13 @@ pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
 /// Appends a bytes or string field unless it is empty, as proto3 does.
 pub fn put_nonempty(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     if !bytes.is_empty() {
+        put_bytes(out, number, bytes);
+    }
+}
+
+/// Appends a bytes, string or message field if it is present, empty or not, as proto2 does.
+pub fn put_present(out: &mut Vec<u8>, number: u32, bytes: Option<&[u8]>) {
+    if let Some(bytes) = bytes {
         put_bytes(out, number, bytes);
     }
 }
