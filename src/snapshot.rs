@@ -113,6 +113,11 @@ impl Snapshot {
         self.verdict.sha256.computed.as_deref().unwrap_or_default()
     }
 
+    /// Gives up the proof and keeps the bytes, to be proved once more.
+    pub fn into_candidate(self) -> Candidate {
+        self.candidate
+    }
+
     /// Gives up the bytes and keeps the verdict.
     pub fn into_verdict(self) -> Verdict {
         self.verdict
@@ -143,8 +148,9 @@ impl Verified {
 pub struct Options {
     /// A missing trailer is fine.
     pub raw: bool,
-    /// The SHA-256 is known to be right: it was computed over these very bytes and compared on their way in.
-    pub transport_proved: bool,
+    /// SHA-256 of the image, computed over these very bytes by whoever brought them; saves reading them
+    /// once more.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// Listens to the walk of a verification: gets every item in order. `counts` says what is known of the
@@ -182,14 +188,14 @@ pub fn verify(
     let (walked, digest) = both(
         observer,
         |observer| walk_meaning(&db, limits, observer, follower),
-        |observer| match options.transport_proved {
-            true => Ok(None),
-            false => transport::digest(&candidate.image, db.size(), observer).map(Some),
+        |observer| match options.digest {
+            Some(known) => Ok(known),
+            None => transport::digest(&candidate.image, db.size(), observer),
         },
     )?;
     verdict.input = describe(&candidate, &trailer);
     verdict.learn(walked);
-    verdict.judge_transport(&trailer, digest, options);
+    verdict.judge_transport(&trailer, digest);
     verdict.sum_up(options.raw);
     match verdict.sum {
         Sum::Good => Ok(Verified::Good(Box::new(Snapshot { candidate, verdict }))),
@@ -230,6 +236,7 @@ pub fn peek_meta(candidate: &Candidate, limits: &Limits) -> Result<Peek> {
     Ok(Peek {
         page_size: db.meta().page_size,
         size: db.size(),
+        trailer: Trailer::find(&candidate.image, db.size(), db.page_size())?.bytes(),
         meta,
     })
 }
@@ -241,6 +248,8 @@ pub struct Peek {
     pub page_size: u32,
     /// High-water mark times page size, in bytes.
     pub size: u64,
+    /// The SHA-256 trailer, if there is one; not compared with anything yet.
+    pub trailer: Option<[u8; 32]>,
     /// Entries of the `meta` bucket.
     pub meta: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -318,15 +327,11 @@ impl Verdict {
         }
     }
 
-    fn judge_transport(&mut self, trailer: &Trailer, digest: Option<[u8; 32]>, options: Options) {
+    fn judge_transport(&mut self, trailer: &Trailer, computed: [u8; 32]) {
         let found = trailer.bytes();
-        let computed = match options.transport_proved {
-            true => found,
-            false => digest,
-        };
         self.sha256 = Sha256s {
             trailer: found.map(transport::hex),
-            computed: computed.map(transport::hex),
+            computed: Some(transport::hex(computed)),
         };
         match trailer.fault(computed) {
             None if found.is_some() => self.transport = Level::Good,
@@ -507,10 +512,7 @@ pub fn verify_bytes(bytes: Vec<u8>, raw: bool) -> Result<Verdict> {
         origin: Origin::Stdin,
         live: false,
     };
-    let options = Options {
-        raw,
-        transport_proved: false,
-    };
+    let options = Options { raw, digest: None };
     verify(candidate, options, &Limits::default(), &Unobserved, None).map(Verified::into_verdict)
 }
 

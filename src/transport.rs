@@ -85,15 +85,15 @@ impl Trailer {
     }
 
     /// What is wrong with it, given the image's SHA-256.
-    pub fn fault(&self, computed: Option<[u8; 32]>) -> Option<(Place, String)> {
+    pub fn fault(&self, computed: [u8; 32]) -> Option<(Place, String)> {
         match self {
             Trailer::Absent => None,
-            Trailer::Present(bytes) if Some(*bytes) == computed => None,
+            Trailer::Present(bytes) if *bytes == computed => None,
             Trailer::Present(bytes) => Some((
                 Place::file(),
                 format!(
                     "SHA-256 of the content is {}, the trailer says {}: bytes were changed after the server sent them",
-                    computed.map_or("unknown".into(), hex),
+                    hex(computed),
                     hex(*bytes)
                 ),
             )),
@@ -105,7 +105,7 @@ impl Trailer {
             )),
             Trailer::Excess {
                 at, bytes, first, ..
-            } if Some(*first) == computed => Some((
+            } if *first == computed => Some((
                 Place::offset(at + TRAILER),
                 format!(
                     "{} bytes behind the end of a snapshot that is whole up to there",

@@ -24,7 +24,7 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     let candidate = source::open(&request.input, request.raw, &request.spool_dirs, observer)?;
     let options = Options {
         raw: request.raw,
-        transport_proved: false,
+        digest: None,
     };
     snapshot::verify(candidate, options, limits, observer, None).map(Verified::into_verdict)
 }
