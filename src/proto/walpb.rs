@@ -52,6 +52,16 @@ impl<'a> Record<'a> {
         wire::put_present(&mut out, 3, self.data);
         out
     }
+
+    /// How many bytes [`Record::encode`] gives.
+    pub fn encoded_len(&self) -> usize {
+        let type_len = wire::varint_len(self.record_type.cast_unsigned());
+        let crc_len = wire::varint_len(self.crc.into());
+        let data_len = self.data.map_or(0, |data| {
+            1 + wire::varint_len(data.len() as u64) + data.len()
+        });
+        1 + type_len + 1 + crc_len + data_len
+    }
 }
 
 /// `etcdserverpb.Metadata`: whose WAL this is.
@@ -169,6 +179,7 @@ mod tests {
         fn records_round_trip(record_type: i64, crc: u32, data: Option<Vec<u8>>) {
             let record = Record { record_type, crc, data: data.as_deref() };
             let bytes = record.encode();
+            prop_assert_eq!(record.encoded_len(), bytes.len());
             prop_assert_eq!(Record::decode(&bytes), Ok(record));
         }
 

@@ -371,6 +371,11 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// How many bytes [`put_varint`] appends: one for every 7 bits.
+pub fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Appends a varint field, zero or not.
 pub fn put_u64(out: &mut Vec<u8>, number: u32, value: u64) {
     put_varint(out, u64::from(number) << 3);
@@ -504,6 +509,7 @@ mod tests {
         fn what_is_put_is_read(number in 1u32..1 << 29, value: u64, bytes: Vec<u8>) {
             let mut out = Vec::new();
             put_u64(&mut out, number, value);
+            prop_assert_eq!(out.len(), varint_len(u64::from(number) << 3) + varint_len(value));
             put_bytes(&mut out, number, &bytes);
             prop_assert_eq!(
                 all(&out),
