@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -40,8 +41,8 @@ pub fn spool(
     }
 }
 
-/// A new file without a name, 0600, that is gone when it is closed.
-fn unnamed(dirs: &[PathBuf]) -> Result<(File, PathBuf)> {
+/// A new file without a name, 0600, that is gone when it is closed; and the directory it is in.
+pub fn unnamed(dirs: &[PathBuf]) -> Result<(File, PathBuf)> {
     for dir in dirs {
         if let Ok(file) = open_tmpfile(dir) {
             return Ok((file, dir.clone()));
@@ -51,6 +52,7 @@ fn unnamed(dirs: &[PathBuf]) -> Result<(File, PathBuf)> {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&path);
         if let Ok(file) = created
             && std::fs::remove_file(&path).is_ok()
@@ -60,10 +62,10 @@ fn unnamed(dirs: &[PathBuf]) -> Result<(File, PathBuf)> {
     }
     let tried: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     Err(Error::failed(format!(
-        "standard input must be kept in a temporary file, and none can be made in {}",
+        "a temporary file is needed, and none can be made in {}",
         tried.join(", ")
     ))
-    .hint("point TMPDIR at a writable directory, or give a file instead of -"))
+    .hint("point TMPDIR at a writable directory, or give a file name instead of -"))
 }
 
 /// `O_TMPFILE`: a file without a name in `dir`.

@@ -45,9 +45,7 @@ impl StagedFile {
     pub fn create(target: &Path, force: bool) -> Result<StagedFile> {
         let dir = parent_of(target);
         let name = file_name(target)?;
-        if !force {
-            refuse_existing(target)?;
-        }
+        check_target(target, force)?;
         remove_stale(&dir, &staged_prefix(name), &mut |_| {})?;
         let (file, partial) = match anonymous(&dir) {
             Some(file) => (file, None),
@@ -371,11 +369,16 @@ pub fn write_error(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
-/// An error if something is there already, dangling links included.
-fn refuse_existing(target: &Path) -> Result<()> {
+/// Refuses a target that exists (dangling links included) unless `force`, and one that is a directory.
+pub fn check_target(target: &Path, force: bool) -> Result<()> {
     match target.symlink_metadata() {
-        Ok(_) => Err(name_error(target, Errno::EXIST)),
-        Err(_) => Ok(()),
+        Ok(metadata) if metadata.is_dir() => Err(Error::refused(format!(
+            "{} is a directory",
+            target.display()
+        ))
+        .hint("name a file in it")),
+        Ok(_) if !force => Err(name_error(target, Errno::EXIST)),
+        _ => Ok(()),
     }
 }
 
