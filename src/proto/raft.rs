@@ -90,6 +90,9 @@ impl HardState {
     }
 }
 
+/// Most ids in one list of a [`ConfState`]: a cluster has three or five, and a hostile file millions.
+const MAX_IDS: usize = 10_000;
+
 /// Who takes part in the raft group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfState {
@@ -111,10 +114,10 @@ impl ConfState {
         for field in fields {
             let field = field?;
             match field.number {
-                1 => field.repeated_u64(&mut self.voters)?,
-                2 => field.repeated_u64(&mut self.learners)?,
-                3 => field.repeated_u64(&mut self.voters_outgoing)?,
-                4 => field.repeated_u64(&mut self.learners_next)?,
+                1 => field.repeated_u64(&mut self.voters, MAX_IDS)?,
+                2 => field.repeated_u64(&mut self.learners, MAX_IDS)?,
+                3 => field.repeated_u64(&mut self.voters_outgoing, MAX_IDS)?,
+                4 => field.repeated_u64(&mut self.learners_next, MAX_IDS)?,
                 5 => self.auto_leave = field.bool()?,
                 _ => {}
             }

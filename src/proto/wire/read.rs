@@ -1,104 +1,13 @@
-//! The protobuf wire format: a reader that yields fields, and functions that append them.
-//!
-//! ```text
-//! field   = key value            key = varint(number << 3 | wire type)
-//! value   = varint               wire type 0
-//!         | 8 bytes LE           wire type 1
-//!         | varint(len) bytes    wire type 2: bytes, strings, messages, packed numbers
-//!         | fields... end group  wire type 3 .. 4: deprecated, skipped
-//!         | 4 bytes LE           wire type 5
-//! ```
-//!
-//! Source: the protobuf encoding specification (protobuf.dev, "Encoding"); where implementations differ,
-//! the rule is the one under which etcd's own decoders would not lose information: a varint has at most
-//! 64 bits, a field number is 1 to 2^29-1, a known field of the wrong wire type is an error.
+//! Yields the fields of a message.
 
-use std::fmt;
-
+use super::error::{Malformed, Problem};
 use crate::bytes::{Cursor, Eof};
-use crate::error::Error;
 
 /// Deepest nesting of groups that is skipped. No etcd message has a group.
-const GROUP_DEPTH: usize = 64;
+pub(super) const GROUP_DEPTH: usize = 64;
 
 /// Largest field number that protobuf allows.
-const MAX_FIELD: u64 = (1 << 29) - 1;
-
-/// A message that does not decode: which, where, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// The message's name, in upstream's words.
-    pub message: &'static str,
-    /// Offset in the outermost message's bytes.
-    pub at: usize,
-    /// What was found, and what was expected.
-    pub problem: Problem,
-}
-
-/// Why a message does not decode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// The bytes end inside a field.
-    Truncated {
-        /// Bytes wanted.
-        wanted: u64,
-        /// Bytes left.
-        left: usize,
-    },
-    /// A varint has more than 64 bits.
-    Varint,
-    /// A field number is not from 1 to 2^29-1.
-    FieldNumber(u64),
-    /// Wire types 6 and 7 do not exist.
-    WireType(u8),
-    /// A known field has another wire type than its definition.
-    FieldType {
-        /// The field's number.
-        field: u32,
-        /// The wire type found.
-        found: u8,
-        /// The wire type of its definition.
-        expected: u8,
-    },
-    /// A group ends that did not begin, or does not end.
-    Group,
-    /// Groups nested deeper than 64.
-    GroupDepth,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at its byte {}: ", self.message, self.at)?;
-        match self.problem {
-            Problem::Truncated { wanted, left } => {
-                write!(f, "{wanted} bytes expected, {left} left")
-            }
-            Problem::Varint => f.write_str("a varint of more than 64 bits"),
-            Problem::FieldNumber(number) => {
-                write!(f, "field number {number}, expected 1 to {MAX_FIELD}")
-            }
-            Problem::WireType(found) => write!(f, "wire type {found}, expected 0 to 5"),
-            Problem::FieldType {
-                field,
-                found,
-                expected,
-            } => write!(
-                f,
-                "field {field} has wire type {found}, expected {expected}"
-            ),
-            Problem::Group => f.write_str("a group without its other end"),
-            Problem::GroupDepth => write!(f, "groups nested deeper than {GROUP_DEPTH}"),
-        }
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-impl From<Malformed> for Error {
-    fn from(malformed: Malformed) -> Error {
-        Error::damaged(malformed.to_string())
-    }
-}
+pub(super) const MAX_FIELD: u64 = (1 << 29) - 1;
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,18 +92,32 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// A `repeated uint64`: the one number of an unpacked field, or all of a packed one, appended.
-    pub fn repeated_u64(&self, into: &mut Vec<u64>) -> Result<(), Malformed> {
-        if let Value::Varint(value) = self.value {
+    /// A `repeated uint64`: the one number of an unpacked field, or all of a packed one, appended; `into`
+    /// may get at most `limit` of them.
+    pub fn repeated_u64(&self, into: &mut Vec<u64>, limit: usize) -> Result<(), Malformed> {
+        let mut push = |at, value| {
+            if into.len() >= limit {
+                return Err(Malformed {
+                    message: self.message,
+                    at,
+                    problem: Problem::TooMany {
+                        field: self.number,
+                        limit,
+                    },
+                });
+            }
             into.push(value);
-            return Ok(());
+            Ok(())
+        };
+        if let Value::Varint(value) = self.value {
+            return push(self.at, value);
         }
         let mut packed = self.message(self.message)?;
         while !packed.cursor.is_empty() {
             let at = packed.cursor.position();
             let value =
                 varint(&mut packed.cursor).map_err(|problem| packed.malformed(at, problem))?;
-            into.push(value);
+            push(packed.base + at, value)?;
         }
         Ok(())
     }
@@ -362,64 +285,12 @@ fn varint(cursor: &mut Cursor<'_>) -> Result<u64, Problem> {
     Err(Problem::Varint)
 }
 
-/// Appends a varint.
-pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// How many bytes [`put_varint`] appends: one for every 7 bits.
-pub fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-/// Appends a varint field, zero or not.
-pub fn put_u64(out: &mut Vec<u8>, number: u32, value: u64) {
-    put_varint(out, u64::from(number) << 3);
-    put_varint(out, value);
-}
-
-/// Appends a varint field unless it is zero, as proto3 does.
-pub fn put_nonzero(out: &mut Vec<u8>, number: u32, value: u64) {
-    if value != 0 {
-        put_u64(out, number, value);
-    }
-}
-
-/// Appends an enum or `int32` field, zero or not: negative ones take ten bytes.
-pub fn put_i32(out: &mut Vec<u8>, number: u32, value: i32) {
-    put_u64(out, number, i64::from(value).cast_unsigned());
-}
-
-/// Appends a bytes, string or message field, empty or not.
-pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(number) << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// Appends a bytes or string field unless it is empty, as proto3 does.
-pub fn put_nonempty(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    if !bytes.is_empty() {
-        put_bytes(out, number, bytes);
-    }
-}
-
-/// Appends a bytes, string or message field if it is present, empty or not, as proto2 does.
-pub fn put_present(out: &mut Vec<u8>, number: u32, bytes: Option<&[u8]>) {
-    if let Some(bytes) = bytes {
-        put_bytes(out, number, bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proto::wire::{put_bytes, put_u64, varint_len};
 
     fn all(bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Problem> {
         fields("test", bytes)
@@ -497,11 +368,17 @@ mod tests {
     fn repeated_numbers_come_packed_or_not() {
         let mut numbers = Vec::new();
         for field in fields("test", b"\x08\x01\x0a\x03\x02\x80\x01\x08\x03") {
-            field.unwrap().repeated_u64(&mut numbers).unwrap();
+            field.unwrap().repeated_u64(&mut numbers, 4).unwrap();
         }
         assert_eq!(numbers, [1, 2, 128, 3]);
         let cut = fields("test", b"\x0a\x01\x80").next().unwrap().unwrap();
-        assert!(cut.repeated_u64(&mut numbers).is_err());
+        assert!(cut.repeated_u64(&mut Vec::new(), 4).is_err());
+        let fifth = fields("test", b"\x0a\x01\x07").next().unwrap().unwrap();
+        let error = fifth.repeated_u64(&mut numbers, 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "test at its byte 2: field 1 has more than 4 values"
+        );
     }
 
     proptest! {
