@@ -21,6 +21,7 @@ use self::place::{Staging, Target};
 pub use self::plan::Plan;
 use self::rebuild::{Rebuild, Rebuilt};
 use crate::error::{Error, Result};
+use crate::etcd::facts::Member;
 use crate::etcd::ids::{self, NewCluster};
 use crate::etcd::{members, urls};
 use crate::io::{Image, staged};
@@ -298,7 +299,7 @@ impl<'r> Job<'r> {
         let file = write_new(&wal_path, &log)?;
         preallocate(&file, wal::SEGMENT_SIZE).map_err(|e| staged::write_error(&wal_path, e))?;
         let index = self.cluster.members.len() as u64;
-        let snap = snap::fresh(&self.cluster.members)?;
+        let snap = snap::fresh(&self.cluster.members.iter().map(v2_member).collect::<Vec<_>>())?;
         write_new(
             &snap_dir.join(format!("{:016x}-{index:016x}.snap", rebuild::TERM)),
             &snap,
@@ -341,6 +342,11 @@ fn new_cluster(request: &Request, token: &str) -> Result<NewCluster> {
         cluster.check_advertised(&request.name, &advertised)?;
     }
     Ok(cluster)
+}
+
+/// A member as the .snap has it before it first starts.
+fn v2_member(member: &Member) -> snap::Member {
+    snap::Member { id: member.id, peer_urls: member.peer_urls.clone(), ..snap::Member::default() }
 }
 
 /// A new file with these bytes, 0600.
