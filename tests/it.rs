@@ -15,4 +15,6 @@
 #[macro_use]
 mod util;
 
+mod hostile;
+mod seeds;
 mod servers;

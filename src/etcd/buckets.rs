@@ -208,13 +208,18 @@ fn number(value: &[u8]) -> Result<u64, Fault> {
     }
 }
 
-/// `3.5.0`: three numbers, perhaps with a suffix.
+/// `3.5.0`: three numbers, perhaps with a suffix as in `3.8.0-alpha.0`. It is printed as it is.
 fn version(value: &[u8]) -> Result<String, Fault> {
     let text = std::str::from_utf8(value).ok().filter(|text| {
         let mut parts = text.splitn(3, '.');
         let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
         let patch = |part: Option<&str>| {
-            part.is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+            part.is_some_and(|part| {
+                part.starts_with(|c: char| c.is_ascii_digit())
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            })
         };
         number(parts.next()) && number(parts.next()) && patch(parts.next()) && text.len() <= 64
     });
