@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Makes a Debian machine with Rust (rustup) and Go ready to build and test etcd-rescue.
+#
+# usage: tests/setup.sh [PART...]      without arguments: everything that tests/run.sh needs
+#
+#   build        protoc, the C toolchains and the Rust target of the static x86_64 binary
+#   aarch64      the same for aarch64, and qemu to run it
+#   check        what dist/check-static.sh looks with: file, readelf, unshare
+#   test         what the tests call besides servers: openssl, certificates of unusual kinds
+#   bench        hyperfine, GNU time, zstd, openssl
+#   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
+#   bbolt        bbolt's own command
+#   deny, fuzz   cargo-deny, cargo-fuzz (under target/tools) and a nightly toolchain for the latter
+#
+# Installs only what is missing, and Debian packages only as root or with passwordless sudo;
+# otherwise it says what to install and stops. The second run finds everything and does nothing.
+set -euo pipefail
+
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$tests")
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
+PATH=$PATH:$HOME/.cargo/bin:/usr/local/go/bin
+cd "$root"
+
+# Pinned like any other dependency: a new lint or a new default must not break an old commit.
+readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2
+
+main() {
+    (($# > 0)) || set -- build check test etcd bbolt
+    local part packages=() servers=()
+    for part in "$@"; do
+        case $part in
+            build) packages+=(gcc libc6-dev musl-tools protobuf-compiler) ;;
+            aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
+            check) packages+=(file binutils util-linux) ;;
+            test) packages+=(gcc libc6-dev protobuf-compiler openssl) ;;
+            bench) packages+=(hyperfine time openssl zstd) ;;
+            etcd) servers+=(all) ;;
+            etcd:*) servers+=("${part#etcd:}") ;;
+            bbolt) servers+=(bbolt) ;;
+            deny) ;;
+            fuzz) packages+=(g++) ;;
+            *) die "unknown part '$part'; the head of tests/setup.sh lists them" ;;
+        esac
+    done
+
+    debian "${packages[@]}"
+    for part in "$@"; do
+        case $part in
+            build) rust_target x86_64-unknown-linux-musl ;;
+            aarch64) rust_target aarch64-unknown-linux-musl ;;
+            deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
+            fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
+        esac
+    done
+    case " ${servers[*]} " in
+        "  ") ;;
+        *" all "*) "$tests/etcd/build.sh" ;;
+        *) "$tests/etcd/build.sh" "${servers[@]}" ;;
+    esac
+}
+
+# Installs those of the named Debian packages that are missing.
+debian() {
+    local package missing=()
+    for package in "$@"; do
+        # shellcheck disable=SC2016  # the ${...} is dpkg-query's
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+            missing+=("$package")
+    done
+    ((${#missing[@]} > 0)) || return 0
+
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    local sudo=()
+    if ((EUID != 0)); then
+        if ! sudo -n true 2>/dev/null; then
+            die "missing Debian packages; as root run: apt-get update && apt-get install ${missing[*]}"
+        fi
+        sudo=(sudo -n)
+    fi
+    say "installing ${missing[*]}"
+    "${sudo[@]}" apt-get -qq update
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --no-install-recommends "${missing[@]}" >&2
+}
+
+# rust-toolchain.toml names the toolchain; cargo's first call installs it where rustup is set up to.
+rust_target() {
+    need_cargo
+    if ! rustup target list --installed | grep -qx "$1"; then
+        say "adding Rust target $1"
+        rustup target add "$1" >&2
+    fi
+}
+
+need_cargo() {
+    if ! command -v cargo >/dev/null || ! command -v rustup >/dev/null; then
+        die "Rust is missing: install rustup, the Rust toolchain installer"
+    fi
+    cargo --version >/dev/null
+}
+
+# Installs a cargo command of one version under target/tools, unless that version is at hand.
+cargo_tool() {
+    local tool=$1 version=$2 found
+    need_cargo
+    PATH=$target/tools/bin:$PATH
+    found=$("$tool" --version 2>/dev/null) || found=none
+    [[ $found == "$tool $version" ]] && return
+    say "installing $tool $version (minutes, the first time)"
+    cargo install --quiet --locked --root "$target/tools" --version "$version" "$tool" >&2
+}
+
+# libFuzzer needs unstable flags of rustc.
+nightly() {
+    if ! rustup toolchain list | grep -q '^nightly'; then
+        say "installing a nightly toolchain for cargo-fuzz"
+        rustup toolchain install nightly --profile minimal >&2
+    fi
+}
+
+say() { echo "setup: $*" >&2; }
+
+die() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+main "$@"

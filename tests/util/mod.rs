@@ -1,0 +1,36 @@
+//! What tests are built from: servers of every version, certificates, filled databases, and the
+//! program itself under a clean environment. Every failure prints what is needed to understand it.
+
+pub mod api;
+pub mod builder;
+pub mod certs;
+pub mod cluster;
+pub mod etcd;
+pub mod fill;
+pub mod ports;
+pub mod process;
+pub mod run;
+pub mod tls;
+pub mod tools;
+#[macro_use]
+pub mod versions;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// A new empty directory under the target directory, gone with the value.
+pub fn temp_dir() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("it-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .expect("a temporary directory under target/tmp")
+}
+
+/// The cargo target directory this binary was built in.
+pub fn target_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("target/tmp has a parent")
+        .to_path_buf()
+}

@@ -1,0 +1,45 @@
+//! The tools that come with etcd, for files: no server needed. (A server's own etcdctl is
+//! `Etcd::etcdctl`.)
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::{self, Output};
+use super::versions::{self, Version};
+
+/// Long enough for a big file on a busy machine, short enough to tell a hang from work.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Runs `version`'s etcdutl.
+#[track_caller]
+pub fn etcdutl<I: IntoIterator<Item: AsRef<OsStr>>>(version: Version, args: I) -> Output {
+    let mut command = command(&version.etcdutl());
+    command.args(args);
+    process::run(command, None, TIMEOUT)
+}
+
+/// Runs `snapshot ARGS` of the tool that has it in `version`: etcdctl in 3.4, etcdutl since.
+#[track_caller]
+pub fn snapshot<I: IntoIterator<Item: AsRef<OsStr>>>(version: Version, args: I) -> Output {
+    let mut command = command(&version.snapshot_tool());
+    command.arg("snapshot").args(args);
+    process::run(command, None, TIMEOUT)
+}
+
+/// Runs bbolt's own command.
+#[track_caller]
+pub fn bbolt<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Output {
+    let mut command = command(&versions::bbolt());
+    command.args(args);
+    process::run(command, None, TIMEOUT)
+}
+
+/// A command with nothing of the developer's environment but the API version that 3.3 and older
+/// scripts set.
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("ETCDCTL_API", "3");
+    command
+}
