@@ -33,6 +33,7 @@ pub mod etcd;
 pub mod datadir;
 pub mod snapshot;
 pub mod source;
+pub mod transport;
 
 pub mod client;
 

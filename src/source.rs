@@ -1,6 +1,14 @@
 //! What the user points at, found out by content: a snapshot, a raw copy, a data dir, standard input.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::io::lock::{self, Shared};
+use crate::io::{Image, spool};
+use crate::observe::Observer;
 
 /// INPUT as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,4 +17,225 @@ pub enum Input {
     Path(PathBuf),
     /// `-`
     Stdin,
+}
+
+/// Where an image came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file: a snapshot, or a copy of a db.
+    File(PathBuf),
+    /// The db of the data dir at this path.
+    DataDir {
+        /// The db file inside.
+        db: PathBuf,
+    },
+    /// Standard input.
+    Stdin,
+}
+
+/// Bytes that were found. Nothing is known of them yet but that they can be read.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The bytes.
+    pub image: Image,
+    /// Where they are from.
+    pub origin: Origin,
+    /// A running etcd holds the file: what is read may change under our hands.
+    pub live: bool,
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Input::Path(path) => path.display().fmt(f),
+            Input::Stdin => f.write_str("-"),
+        }
+    }
+}
+
+/// Opens INPUT, read-only.
+///
+/// `raw` lets a db through that a running etcd holds. `spool_dirs` are where standard input may be kept
+/// if it cannot seek. Errors: `Failed` when it can't be read, `Refused` when a running etcd holds it.
+pub fn open(
+    input: &Input,
+    raw: bool,
+    spool_dirs: &[PathBuf],
+    observer: &dyn Observer,
+) -> Result<Candidate> {
+    let candidate = match input {
+        Input::Stdin => open_stdin(spool_dirs, observer)?,
+        Input::Path(path) => open_path(path, spool_dirs, observer)?,
+    };
+    refuse_foreign(&candidate.image)?;
+    guard_against_running_etcd(candidate, raw, observer)
+}
+
+fn open_stdin(spool_dirs: &[PathBuf], observer: &dyn Observer) -> Result<Candidate> {
+    let stdin = std::io::stdin();
+    let file = stdin.as_fd().try_clone_to_owned().map(File::from);
+    let file = file.map_err(|e| Error::failed("cannot read standard input").because(e))?;
+    from_file(file, Origin::Stdin, "standard input", spool_dirs, observer)
+}
+
+fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Result<Candidate> {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
+    let (path, origin) = match metadata.is_dir() {
+        true => {
+            let db = db_in(path)?;
+            (db.clone(), Origin::DataDir { db })
+        }
+        false => (path.to_owned(), Origin::File(path.to_owned())),
+    };
+    let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+    from_file(
+        file,
+        origin,
+        &path.display().to_string(),
+        spool_dirs,
+        observer,
+    )
+}
+
+/// Anything that cannot seek is kept in an unnamed file first.
+fn from_file(
+    file: File,
+    origin: Origin,
+    name: &str,
+    spool_dirs: &[PathBuf],
+    observer: &dyn Observer,
+) -> Result<Candidate> {
+    let metadata = file
+        .metadata()
+        .map_err(|e| Error::failed(format!("cannot read {name}")).because(e))?;
+    if metadata.is_dir() {
+        return Err(Error::failed(format!(
+            "cannot read {name}: it is a directory"
+        )));
+    }
+    let file = match metadata.is_file() || metadata.file_type().is_block_device() {
+        true => file,
+        false => spool::spool(file, name, spool_dirs, observer)?,
+    };
+    let image = Image::from_file(file, name)?;
+    Ok(Candidate {
+        image,
+        origin,
+        live: false,
+    })
+}
+
+/// The db in a data dir, or in its `member` or `snap` directory.
+fn db_in(dir: &Path) -> Result<PathBuf> {
+    let places = ["member/snap/db", "snap/db", "db"];
+    let found = places
+        .iter()
+        .map(|place| dir.join(place))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Error::failed(format!(
+            "{} is a directory without member/snap/db: not an etcd data dir",
+            dir.display()
+        ))
+        .hint("give a snapshot file, or the directory that etcd's --data-dir names")
+    })
+}
+
+/// Formats that are mistaken for snapshots, by their first bytes.
+fn refuse_foreign(image: &Image) -> Result<()> {
+    let mut head = [0; 4];
+    let len = image.len().min(4) as usize;
+    let (head, _) = head.split_at_mut(len);
+    image.read_at(0, head)?;
+    let (what, with) = match &*head {
+        [0x28, 0xb5, 0x2f, 0xfd] => ("zstd-compressed", "zstd -d"),
+        [0x1f, 0x8b, ..] => ("gzip-compressed", "gunzip -k"),
+        [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
+        _ => return Ok(()),
+    };
+    let name = image.name();
+    Err(Error::failed(format!(
+        "{name} is {what}; this version reads snapshots as they are"
+    ))
+    .hint(format!("unpack it first: {with} {name}")))
+}
+
+/// A shared lock keeps etcd from starting on the db while it is read; if etcd has it already, what is
+/// read is not one state of the db but several.
+fn guard_against_running_etcd(
+    mut candidate: Candidate,
+    raw: bool,
+    observer: &dyn Observer,
+) -> Result<Candidate> {
+    let Some(file) = candidate.image.file() else {
+        return Ok(candidate);
+    };
+    if let Shared::HeldBy(pids) = lock::try_shared(file) {
+        let name = candidate.image.name();
+        let holder = lock::name_holders(&pids);
+        if !raw {
+            return Err(Error::refused(format!("{name} is in use by {holder}: a running etcd is writing to it"))
+                .hint("use `etcd-rescue save` while etcd runs, or stop etcd; --raw reads it all the same, at your risk"));
+        }
+        observer.notice(&format!(
+            "{name} is in use by {holder}: pages of different ages may be read, and the result may be wrong even where no damage is found"
+        ));
+        candidate.live = true;
+    }
+    Ok(candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::observe::Unobserved;
+
+    fn open_bytes(bytes: &[u8]) -> Result<Candidate> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, bytes).unwrap();
+        open(&Input::Path(path), false, &[], &Unobserved)
+    }
+
+    #[test]
+    fn content_decides() {
+        assert!(open_bytes(b"").is_ok());
+        assert!(open_bytes(b"hello, world").is_ok());
+        let gzip = open_bytes(&[0x1f, 0x8b, 8, 0]).unwrap_err();
+        assert!(gzip.hint_text().unwrap().contains("gunzip -k"), "{gzip}");
+    }
+
+    #[test]
+    fn a_data_dir_is_found_from_each_of_its_levels() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
+        let error = open(&Input::Path(dir.path().into()), false, &[], &Unobserved).unwrap_err();
+        assert!(
+            error.to_string().contains("not an etcd data dir"),
+            "{error}"
+        );
+        let db = dir.path().join("member/snap/db");
+        std::fs::write(&db, b"x").unwrap();
+        for level in ["", "member", "member/snap"] {
+            let input = Input::Path(dir.path().join(level));
+            let found = open(&input, false, &[], &Unobserved).unwrap();
+            assert_eq!(found.origin, Origin::DataDir { db: db.clone() });
+        }
+    }
+
+    #[test]
+    fn a_db_in_use_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        std::fs::write(&path, b"x").unwrap();
+        let holder = File::open(&path).unwrap();
+        holder.lock().unwrap();
+        let input = Input::Path(path);
+        assert_eq!(
+            open(&input, false, &[], &Unobserved).unwrap_err().kind(),
+            Kind::Refused
+        );
+        assert!(open(&input, true, &[], &Unobserved).unwrap().live);
+    }
 }

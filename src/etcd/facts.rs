@@ -62,8 +62,12 @@ pub struct Facts {
     pub records: u64,
     /// Tombstones among them.
     pub tombstones: u64,
-    /// User keys whose last record is not a tombstone: TOTAL KEYS of etcdutl 3.6 and later.
+    /// User keys whose last record is not a tombstone.
     pub live_keys: u64,
+    /// TOTAL KEYS of etcdutl 3.6 and later: live keys, and one more if there is a bump marker.
+    pub total_keys: u64,
+    /// Markers that `--bump-revision` left behind.
+    pub bump_markers: u64,
     /// Entries of all buckets: TOTAL KEYS of 3.4 and 3.5.
     pub total_entries: u64,
     /// Whether a record of a key under `/registry/` was seen.

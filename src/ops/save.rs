@@ -1,13 +1,19 @@
 //! Save: stream a snapshot from a live member, prove it, and only then give it its name.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::client::ConnectOptions;
-use crate::error::{Error, Result};
+use crate::client::{self, Client, ConnectOptions, Received, Sink};
+use crate::error::{Error, Kind, Result};
+use crate::io::staged::{self, StagedFile};
+use crate::io::{Image, spool};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::snapshot::Verdict;
+use crate::snapshot::{self, Options, Verdict, Verified};
+use crate::source::{Candidate, Origin};
+use crate::transport::TRAILER;
 
 /// What to save, and where.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct Request {
     pub output: Output,
     /// Replace an existing output, atomically.
     pub force: bool,
+    /// Where a snapshot for standard output is kept until it is proved, in order of preference.
+    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// Where a snapshot goes.
@@ -25,7 +33,7 @@ pub struct Request {
 pub enum Output {
     /// A file that does not exist yet.
     File(PathBuf),
-    /// `-`: standard output. Exit code 0 is the proof that it was whole.
+    /// `-`: standard output. Nothing is written to it before all is proved.
     Stdout,
 }
 
@@ -34,16 +42,16 @@ pub enum Output {
 pub struct Outcome {
     /// Endpoint that served it.
     pub endpoint: String,
-    /// Why that one, in words: `follower, revision 308, 2 endpoints probed`.
+    /// Why that one, in words.
     pub chosen_because: String,
-    /// Member id and name, if the member could say.
-    pub member_id: Option<u64>,
-    /// Member name.
+    /// Member id.
+    pub member_id: u64,
+    /// Member name, if it could be asked for.
     pub member_name: Option<String>,
     /// Cluster id.
-    pub cluster_id: Option<u64>,
+    pub cluster_id: u64,
     /// etcd's own version, from the status call.
-    pub server_version: Option<String>,
+    pub server_version: String,
     /// Bytes written, trailer included.
     pub bytes: u64,
     /// The verdict on what was written.
@@ -52,7 +60,216 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Saves. Nothing is left behind under any name when it fails.
-pub fn run(_request: &Request, _limits: &Limits, _observer: &dyn Observer) -> Result<Outcome> {
-    Err(Error::failed("save is not built yet"))
+/// Saves. Nothing is left behind under any name when it fails. `stdout` is written to for [`Output::Stdout`] alone.
+pub fn run(
+    request: &Request,
+    limits: &Limits,
+    observer: &dyn Observer,
+    stdout: &mut dyn Write,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    if let Output::File(path) = &request.output {
+        staged::check_target(path, request.force)?;
+    }
+    let client = Client::new(request.connect.clone())?;
+    let survey = client.survey(observer)?;
+    let mut candidates = survey.candidates.iter().peekable();
+    while let Some(candidate) = candidates.next() {
+        let saved = save_from(&client, candidate, request, limits, observer, stdout);
+        match (saved, candidates.peek()) {
+            (Ok(saved), _) => return Ok(outcome(candidate, saved, started)),
+            (Err(e), Some(next)) if is_the_members_fault(&e) => {
+                observer.notice(&format!(
+                    "{e}; trying {} next, from the beginning",
+                    next.member.endpoint
+                ));
+            }
+            (Err(e), _) => return Err(e),
+        }
+    }
+    Err(Error::unreachable("no endpoint to save from"))
+}
+
+/// Another member may do better: this one broke off, or what it has is damaged.
+fn is_the_members_fault(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unreachable | Kind::Damaged)
+}
+
+/// What one member gave.
+struct Saved {
+    bytes: u64,
+    verdict: Verdict,
+}
+
+fn save_from(
+    client: &Client,
+    from: &client::Candidate,
+    request: &Request,
+    limits: &Limits,
+    observer: &dyn Observer,
+    stdout: &mut dyn Write,
+) -> Result<Saved> {
+    match &request.output {
+        Output::File(path) => {
+            let mut file = StagedFile::create(path, request.force)?;
+            let dir = file.dir().to_owned();
+            let received = receive(client, from, &mut file, path, &dir, observer)?;
+            let saved = prove(file.file(), path, from, &received, limits, observer)?;
+            observer.stage("syncing", None);
+            file.commit()?;
+            Ok(saved)
+        }
+        Output::Stdout => {
+            let (mut file, dir) = spool::unnamed(&request.spool_dirs)?;
+            let name = Path::new("standard output");
+            let received = receive(client, from, &mut file, name, &dir, observer)?;
+            let saved = prove(&file, name, from, &received, limits, observer)?;
+            pass_on(file, saved.bytes, stdout, observer)?;
+            Ok(saved)
+        }
+    }
+}
+
+/// Streams into `out`, trailer included.
+fn receive(
+    client: &Client,
+    from: &client::Candidate,
+    out: &mut impl Write,
+    name: &Path,
+    dir: &Path,
+    observer: &dyn Observer,
+) -> Result<Received> {
+    let mut sink = FileSink { out, name, dir };
+    let received = client.snapshot(from, &mut sink, observer)?;
+    sink.chunk(&received.trailer)?;
+    Ok(received)
+}
+
+/// Writes what comes in, if there is room for it.
+struct FileSink<'a, W> {
+    out: &'a mut W,
+    name: &'a Path,
+    dir: &'a Path,
+}
+
+impl<W: Write> Sink for FileSink<'_, W> {
+    fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
+        let needed = total_image_bytes.saturating_add(TRAILER);
+        let free = staged::free_space(self.dir)?;
+        if needed > free {
+            return Err(Error::refused(format!(
+                "not enough space in {}: {needed} bytes needed, {free} free",
+                self.dir.display()
+            ))
+            .hint("free some space, or save to another place"));
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out
+            .write_all(bytes)
+            .map_err(|e| staged::write_error(self.name, e))
+    }
+}
+
+/// Reads back what was written and checks structure and meaning, while the kernel writes it out. Its
+/// SHA-256 was compared on the way in.
+fn prove(
+    file: &File,
+    name: &Path,
+    from: &client::Candidate,
+    received: &Received,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Saved> {
+    let read = file
+        .try_clone()
+        .map_err(|e| Error::io("read back", name, e))?;
+    let (verified, synced) = std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| file.sync_all());
+        let image = Image::from_file(read, name.display().to_string());
+        let verified = image.and_then(|image| {
+            let candidate = Candidate {
+                image,
+                origin: Origin::File(name.to_owned()),
+                live: false,
+            };
+            let options = Options {
+                raw: false,
+                digest: Some(received.sha256),
+            };
+            snapshot::verify(candidate, options, limits, observer, None)
+        });
+        let synced = syncing
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (verified, synced)
+    });
+    synced.map_err(|e| staged::write_error(name, e))?;
+    match verified? {
+        Verified::Good(snapshot) => {
+            let verdict = snapshot.into_verdict();
+            Ok(Saved {
+                bytes: verdict.length,
+                verdict,
+            })
+        }
+        Verified::Bad(verdict) => Err(damaged_member(from, &verdict)),
+    }
+}
+
+/// Every byte arrived, and they make no sound db: so has the member itself, or a file was replaced under it.
+fn damaged_member(from: &client::Candidate, verdict: &Verdict) -> Error {
+    let first = verdict
+        .report
+        .listed()
+        .iter()
+        .find(|finding| finding.severity == crate::report::Severity::Error);
+    Error::damaged(format!(
+        "what {} sent arrived whole and is damaged all the same ({} errors; first: {}): nothing was kept",
+        from.member.endpoint,
+        verdict.report.count(crate::report::Severity::Error),
+        first.map_or("none listed".into(), ToString::to_string)
+    ))
+    .hint("save from another member; if there is none, stop this one, copy its member/snap/db and keep the copy safe")
+}
+
+/// The proved bytes, to standard output.
+fn pass_on(
+    mut file: File,
+    bytes: u64,
+    stdout: &mut dyn Write,
+    observer: &dyn Observer,
+) -> Result<()> {
+    observer.stage("writing", Some(bytes));
+    let failed = |e| Error::failed("cannot write to standard output").because(e);
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        observer.check()?;
+        let len = file.read(&mut buffer).map_err(failed)?;
+        if len == 0 {
+            return stdout.flush().map_err(failed);
+        }
+        stdout
+            .write_all(buffer.get(..len).unwrap_or_default())
+            .map_err(failed)?;
+        observer.advance(len as u64);
+    }
+}
+
+fn outcome(from: &client::Candidate, saved: Saved, started: Instant) -> Outcome {
+    let member = &from.member;
+    Outcome {
+        endpoint: member.endpoint.clone(),
+        chosen_because: from.because.clone(),
+        member_id: member.member_id,
+        member_name: member.name.clone(),
+        cluster_id: member.cluster_id,
+        server_version: member.version.clone(),
+        bytes: saved.bytes,
+        verdict: saved.verdict,
+        took: started.elapsed(),
+    }
 }

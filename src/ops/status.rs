@@ -1,11 +1,14 @@
 //! Status: what `etcdutl snapshot status` says, and what it leaves out.
 
-use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+use crate::error::Result;
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::Report;
-use crate::source::Input;
+use crate::snapshot;
+use crate::source::{self, Input};
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub struct Request {
     pub input: Input,
     /// Look at a db that a running etcd holds.
     pub raw: bool,
+    /// Where standard input may be kept if it cannot seek, in order of preference.
+    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// What was seen.
@@ -28,6 +33,12 @@ pub struct Outcome {
 }
 
 /// Walks the structure once; does not check the SHA-256.
-pub fn run(_request: &Request, _limits: &Limits, _observer: &dyn Observer) -> Result<Outcome> {
-    Err(Error::failed("status is not built yet"))
+pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Outcome> {
+    let candidate = source::open(&request.input, request.raw, &request.spool_dirs, observer)?;
+    let verdict = snapshot::survey(&candidate, limits, observer)?;
+    Ok(Outcome {
+        input: verdict.input,
+        facts: verdict.facts,
+        report: verdict.report,
+    })
 }

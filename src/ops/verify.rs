@@ -1,10 +1,12 @@
 //! Verify: transport, structure and meaning of one input.
 
-use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+use crate::error::Result;
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::snapshot::Verdict;
-use crate::source::Input;
+use crate::snapshot::{self, Options, Verdict, Verified};
+use crate::source::{self, Input};
 
 /// What to verify.
 #[derive(Clone, Debug)]
@@ -13,9 +15,16 @@ pub struct Request {
     pub input: Input,
     /// Accept a file without SHA-256 trailer, and a db that a running etcd holds.
     pub raw: bool,
+    /// Where standard input may be kept if it cannot seek, in order of preference.
+    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// Reads the whole input once. A bad verdict is a value; an error means that there is no verdict.
-pub fn run(_request: &Request, _limits: &Limits, _observer: &dyn Observer) -> Result<Verdict> {
-    Err(Error::failed("verify is not built yet"))
+pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Verdict> {
+    let candidate = source::open(&request.input, request.raw, &request.spool_dirs, observer)?;
+    let options = Options {
+        raw: request.raw,
+        digest: None,
+    };
+    snapshot::verify(candidate, options, limits, observer, None).map(Verified::into_verdict)
 }

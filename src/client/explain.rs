@@ -1,0 +1,430 @@
+//! From what went wrong on a connection to what a person can do about it.
+//!
+//! Every function gives one [`Kind::Unreachable`](crate::error::Kind::Unreachable) error that begins with the endpoint,
+//! says the cause, and where a flag would help names it. Text that a peer sent is escaped and cut before it is shown.
+
+use rustls::{AlertDescription, CertificateError};
+
+use super::connect::Target;
+use super::endpoint::Address;
+use super::tls::{Tls, Trust};
+use super::verifier::is_ca_as_end_entity;
+use super::wire::{End, Seen};
+use crate::error::Error;
+use crate::report::printable;
+
+/// Where in connecting we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Asking DNS.
+    Resolve,
+    /// TCP or unix socket.
+    Socket,
+    /// TLS handshake.
+    Tls,
+    /// HTTP/2 preface.
+    Http2,
+}
+
+/// What a peer turned out to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// TLS.
+    Tls,
+    /// HTTP/1.x, and it understood enough of us to complain.
+    Http1,
+    /// HTTP/2 without TLS.
+    Http2,
+}
+
+/// Recognises a protocol by its first bytes.
+pub fn recognise(head: &[u8]) -> Option<Speaks> {
+    match head {
+        // TLS record: alert or handshake, version 3.x.
+        [0x15 | 0x16, 3, ..] => Some(Speaks::Tls),
+        [b'H', b'T', b'T', b'P', b'/', ..] => Some(Speaks::Http1),
+        [_, _, _, 4, _, 0, 0, 0, 0, ..] => Some(Speaks::Http2),
+        _ => None,
+    }
+}
+
+/// A deadline passed while connecting.
+pub fn silent(target: &Target, stage: Stage) -> Error {
+    let waited = seconds(target.deadlines.connect);
+    let (doing, hint) = match stage {
+        Stage::Resolve => (
+            "no answer from DNS",
+            "use the IP address, or check /etc/resolv.conf",
+        ),
+        Stage::Socket => (
+            "no answer to the TCP connection",
+            "check address and port, and whether a firewall drops packets; --dial-timeout waits longer",
+        ),
+        Stage::Tls => (
+            "the connection was accepted, but the TLS handshake got no answer",
+            "check that this is etcd's client port and that etcd is not hanging; --dial-timeout waits longer",
+        ),
+        Stage::Http2 => (
+            "the connection was accepted, but HTTP/2 got no answer",
+            "check that this is etcd's client port and that etcd is not hanging; --dial-timeout waits longer",
+        ),
+    };
+    at(target, format!("{doing} within {waited}")).hint(hint)
+}
+
+/// A host without an address.
+pub fn no_address(target: &Target, host: &str, error: Option<std::io::Error>) -> Error {
+    let hint = "check the name, or use the IP address; the server's certificate must then be for the IP address";
+    match error {
+        Some(error) => at(target, format!("cannot find the address of {host}"))
+            .because(error)
+            .hint(hint),
+        None => at(target, format!("{host} has no address")).hint(hint),
+    }
+}
+
+/// The socket could not be opened.
+pub fn no_socket(target: &Target, error: std::io::Error) -> Error {
+    use std::io::ErrorKind::{
+        ConnectionRefused, HostUnreachable, NetworkUnreachable, NotFound, PermissionDenied,
+    };
+    let unix = matches!(target.endpoint.address, Address::Unix(_));
+    let (what, hint) = match error.kind() {
+        ConnectionRefused => (
+            "connection refused",
+            "is etcd running there, and is this the port of its --listen-client-urls? see: ss -ltnp",
+        ),
+        HostUnreachable | NetworkUnreachable => (
+            "no route to this host",
+            "check the address and this machine's network",
+        ),
+        NotFound if unix => (
+            "there is no such socket",
+            "the socket is where --listen-client-urls=unix://… of etcd says, seen from etcd's working directory",
+        ),
+        PermissionDenied if unix => (
+            "no permission to open the socket",
+            "run as the user that etcd runs as, or as root",
+        ),
+        _ => return at(target, "cannot connect").because(error),
+    };
+    at(target, what).hint(hint)
+}
+
+/// The TLS handshake failed.
+pub fn no_tls(target: &Target, tls: &Tls, end: &End, other: Option<Speaks>) -> Error {
+    let plaintext = format!("use {}", target.endpoint.other_scheme());
+    match (end, other) {
+        (_, Some(Speaks::Http2)) => at(
+            target,
+            "TLS was tried, but this port speaks plaintext HTTP/2",
+        )
+        .hint(plaintext),
+        (_, Some(Speaks::Http1)) => at(
+            target,
+            "TLS was tried, but this port speaks plaintext HTTP/1.1: it may be etcd's peer port or another server",
+        )
+        .hint("use etcd's client port (2379 unless --listen-client-urls says otherwise)"),
+        (End::Tls(rustls::Error::InvalidMessage(_)), _) => {
+            at(target, "TLS was tried, but what came back is no TLS").hint(plaintext)
+        }
+        (End::Tls(error), _) => tls_error(target, tls, error),
+        (End::Closed, _) => at(target, "the server hung up during the TLS handshake").hint(
+            "if the port speaks plaintext, use http://; if it wants a client certificate, --cert and --key; etcd's log has the reason",
+        ),
+        (End::Io(_, text), _) => at(target, format!("the TLS handshake failed: {text}")),
+    }
+}
+
+/// After socket and TLS, no HTTP/2 came.
+pub fn no_http2(target: &Target, seen: &Seen, other: Option<Speaks>) -> Error {
+    let tls = match &target.endpoint.tls_name {
+        Some(_) => target.tls.as_deref(),
+        None => None,
+    };
+    match (other, seen.end(), tls) {
+        (Some(Speaks::Tls), _, None) => at(target, "plaintext was tried, but this port speaks TLS").hint(
+            format!(
+                "use {} with --cacert (and --cert, --key if the server asks for a client certificate)",
+                target.endpoint.other_scheme()
+            ),
+        ),
+        (Some(Speaks::Http1), ..) => at(
+            target,
+            format!("this port answers in HTTP/1.1: {}", first_line(&seen.head())),
+        )
+        .hint("it may be etcd's peer or metrics port: use the one of --listen-client-urls, 2379 by default"),
+        (_, Some(End::Tls(error)), Some(tls)) => tls_error(target, tls, &error),
+        (_, Some(End::Closed), None) => at(target, "the server hung up without an answer")
+            .hint("check that this is etcd's client port; if it speaks TLS, use https:// with --cacert"),
+        (_, Some(End::Closed), Some(_)) => at(target, "the server hung up after the TLS handshake")
+            .hint("check that this is etcd's client port; etcd's log has the reason"),
+        (_, Some(End::Io(_, text)), _) => at(target, format!("the connection broke: {text}")),
+        _ => at(
+            target,
+            format!("this is no HTTP/2 server; it said {}", printable(&seen.head())),
+        )
+        .hint("use etcd's client port, 2379 by default"),
+    }
+}
+
+/// rustls gave up, or the server did by an alert.
+fn tls_error(target: &Target, tls: &Tls, error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::InvalidCertificate(why) => certificate(target, tls, why),
+        rustls::Error::AlertReceived(alert) => alerted(target, tls, *alert),
+        rustls::Error::PeerIncompatible(why) => at(
+            target,
+            format!("no common ground in TLS: {why:?} (we speak TLS 1.2 and 1.3)"),
+        ),
+        other => at(target, format!("TLS failed: {other}")),
+    }
+}
+
+/// The server's certificate does not convince us.
+fn certificate(target: &Target, tls: &Tls, why: &CertificateError) -> Error {
+    use CertificateError::{
+        BadSignature, Expired, ExpiredContext, InvalidPurposeContext, NotValidForName,
+        NotValidForNameContext, NotValidYet, NotValidYetContext, Other, UnknownIssuer,
+    };
+    const SKIP: &str =
+        "or --insecure-skip-tls-verify, which trusts anyone who answers at this address";
+    match why {
+        UnknownIssuer | BadSignature => match &tls.trust {
+            Trust::File(path) => at(
+                target,
+                format!(
+                    "the server's certificate was not signed by any CA in {}",
+                    path.display()
+                ),
+            )
+            .hint(
+                "--cacert must be the CA that signed the server's certificate (kubeadm: /etc/kubernetes/pki/etcd/ca.crt, not /etc/kubernetes/pki/ca.crt)",
+            ),
+            Trust::Public | Trust::Anything => at(
+                target,
+                "the server's certificate was not signed by a public CA, and no --cacert was given",
+            )
+            .hint("give the CA that signed it: --cacert ca.crt (kubeadm: /etc/kubernetes/pki/etcd/ca.crt)"),
+        },
+        NotValidForNameContext {
+            expected,
+            presented,
+        } => {
+            let names: Vec<String> = presented.iter().map(|name| plain_name(name)).collect();
+            let valid = match names.as_slice() {
+                [] => "it names no host at all (no subjectAltName)".to_owned(),
+                names => format!("it is valid for {}", names.join(", ")),
+            };
+            at(
+                target,
+                format!(
+                    "the server's certificate is not valid for {}: {valid}",
+                    expected.to_str()
+                ),
+            )
+            .hint(match names.is_empty() {
+                true => format!("the certificate needs a subjectAltName; until then {}", skip_only(SKIP)),
+                false => format!("use one of these names in --endpoints, {SKIP}"),
+            })
+        }
+        NotValidForName => at(target, "the server's certificate is for another host").hint(SKIP),
+        ExpiredContext { time, not_after } => at(
+            target,
+            format!(
+                "the server's certificate expired on {}; this machine's clock says {}",
+                date(*not_after),
+                date(*time)
+            ),
+        )
+        .hint(format!(
+            "check the clock; renew the certificate (kubeadm certs renew etcd-server), {SKIP}"
+        )),
+        NotValidYetContext { time, not_before } => at(
+            target,
+            format!(
+                "the server's certificate is valid only from {}; this machine's clock says {}",
+                date(*not_before),
+                date(*time)
+            ),
+        )
+        .hint(format!("check this machine's clock, {SKIP}")),
+        Expired | NotValidYet => at(target, "the server's certificate is not valid at this time")
+            .hint(format!("check this machine's clock, {SKIP}")),
+        InvalidPurposeContext { .. } => at(target, format!("the server's certificate: {why}"))
+            .hint("it needs the extended key usage serverAuth"),
+        Other(other) if is_ca_as_end_entity(other) => at(
+            target,
+            "the server's certificate is itself a CA (CA:TRUE), and it is not in --cacert",
+        )
+        .hint("give this very certificate as --cacert to trust it"),
+        other => at(target, format!("the server's certificate cannot be accepted: {other}"))
+            .hint(skip_only(SKIP)),
+    }
+}
+
+/// The server ended TLS and said why in one word.
+fn alerted(target: &Target, tls: &Tls, alert: AlertDescription) -> Error {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
+        CertificateUnknown, DecryptError, HandshakeFailure, NoApplicationProtocol, ProtocolVersion,
+        UnknownCA, UnsupportedCertificate,
+    };
+    match (alert, &tls.cert) {
+        // TLS 1.2 has no alert of its own for a missing certificate; Go sends bad_certificate, others handshake_failure.
+        (CertificateRequired | BadCertificate | HandshakeFailure, None) => {
+            at(target, "the server asks for a client certificate")
+                .hint("give --cert and --key (kubeadm: /etc/kubernetes/pki/etcd/healthcheck-client.crt and .key)")
+        }
+        (UnknownCA | BadCertificate | CertificateUnknown | DecryptError | AccessDenied, Some(cert)) => at(
+            target,
+            format!(
+                "the server does not accept the client certificate {} ({alert:?})",
+                cert.display()
+            ),
+        )
+        .hint("it must be signed by the server's --trusted-ca-file, for clientAuth, and must not be expired; etcd's log has the reason"),
+        (CertificateExpired, Some(cert)) => at(
+            target,
+            format!("the server says that the client certificate {} is expired", cert.display()),
+        )
+        .hint(format!(
+            "see: openssl x509 -noout -dates -in {} (kubeadm certs renew etcd-healthcheck-client)",
+            cert.display()
+        )),
+        (CertificateRevoked | UnsupportedCertificate | CertificateRequired, Some(cert)) => at(
+            target,
+            format!("the server refuses the client certificate {}: {alert:?}", cert.display()),
+        ),
+        (NoApplicationProtocol, _) => at(target, "the server speaks TLS, but not HTTP/2 over it")
+            .hint("it may not be etcd's client port; use the one of --listen-client-urls"),
+        (ProtocolVersion, _) => at(target, "the server speaks neither TLS 1.2 nor TLS 1.3"),
+        _ => at(target, format!("the server ended TLS with the alert {alert:?}"))
+            .hint("etcd's log has the reason"),
+    }
+}
+
+/// A call failed. `doing` completes "could not …".
+pub fn call(target: &Target, doing: &str, error: &etcd_client::Error, seen: &Seen) -> Error {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => answered(target, doing, status, seen),
+        other => at(target, format!("could not {doing}: {}", shorten(&other.to_string()))),
+    }
+}
+
+/// A call ended with a gRPC status, of the server's or of the stack underneath us.
+fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -> Error {
+    use tonic::Code;
+    let said = shorten(status.message());
+    let has = |text: &str| status.message().contains(text);
+    if let Some(error) = broken(target, doing, status, seen) {
+        return error;
+    }
+    if has("permission denied") {
+        return at(target, format!("no permission to {doing}: {said}"))
+            .hint("with authentication on, etcd lets only users with the root role take a snapshot: --user root, or a client certificate whose CN is such a user");
+    }
+    if has("user name is empty") || has("user name not found") {
+        return at(target, format!("could not {doing}: authentication is on, and nobody is logged in"))
+            .hint("give --user (with the root role), or a client certificate whose CN is such a user");
+    }
+    if has("invalid user ID or password") {
+        return at(target, "user name or password is wrong".to_owned())
+            .hint("check --user and --password");
+    }
+    if has("user not found") {
+        return at(target, format!("could not {doing}: {said}"))
+            .hint("there is no such user; the CN of a client certificate counts as a user name, too");
+    }
+    if status.code() == Code::Unimplemented || has("404") {
+        return at(target, format!("this is not etcd's v3 client API: {said}"))
+            .hint("use etcd's client port, 2379 by default; 2380 is for peers");
+    }
+    let text = match said.is_empty() {
+        true => format!("could not {doing}: {:?}", status.code()),
+        false => format!("could not {doing}: {said}"),
+    };
+    at(target, text)
+}
+
+/// The connection under a call broke: says how, instead of "transport error". `None` when the server answered.
+fn broken(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -> Option<Error> {
+    let mut cause = std::error::Error::source(status);
+    let mut deepest = None;
+    while let Some(error) = cause {
+        deepest = Some(error);
+        cause = error.source();
+    }
+    // A status that the server sent has no cause underneath.
+    let deepest = shorten(&deepest?.to_string());
+    let how = match (seen.end(), target.tls.as_deref()) {
+        (Some(End::Tls(error)), Some(tls)) if target.endpoint.tls_name.is_some() => {
+            return Some(tls_error(target, tls, &error));
+        }
+        (Some(End::Io(_, text)), _) => text,
+        (Some(End::Closed), _) if !deepest.contains("GOAWAY") => {
+            "the server closed the connection".to_owned()
+        }
+        _ => deepest,
+    };
+    Some(at(target, format!("could not {doing}: {how}")))
+}
+
+/// Text that begins with the endpoint.
+pub fn at(target: &Target, what: impl Into<String>) -> Error {
+    Error::unreachable(what).within(&target.endpoint)
+}
+
+/// A call got no answer in time.
+pub fn unanswered(target: &Target, doing: &str, waited: std::time::Duration) -> Error {
+    at(
+        target,
+        format!("could not {doing}: no answer within {}", seconds(waited)),
+    )
+    .hint("etcd may be hanging, or without a leader; its log has the reason")
+}
+
+/// `5s`, `0.2s`.
+pub fn seconds(duration: std::time::Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}
+
+/// Text from a peer: printable, one line, not endless.
+pub fn shorten(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut short: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+fn first_line(head: &[u8]) -> String {
+    printable(head.split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or(head))
+}
+
+/// webpki shows names as `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
+fn plain_name(name: &str) -> String {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'))
+        .unwrap_or(name);
+    shorten(inner.trim_matches('"'))
+}
+
+/// `or --flag, which …` at the beginning of a sentence.
+fn skip_only(skip: &str) -> String {
+    skip.trim_start_matches("or ").to_owned()
+}
+
+/// A certificate's time in UTC.
+fn date(time: rustls::pki_types::UnixTime) -> String {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("{} s after 1970", time.as_secs()), |t| t.to_string())
+}

@@ -1,0 +1,253 @@
+//! The `key` bucket: every record of every user key, checked against the one before it.
+//!
+//! Byte order is revision order, so the pass is a replay of history: per user key, versions count up by
+//! one within a generation and start again at 1 after a tombstone. What was compacted away is not
+//! missed: the first record seen of a key may have any version.
+//!
+//! Source: etcd-io/etcd, `server/storage/mvcc/{kvstore_txn,key_index}.go`, v3.7.1.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::keytable::{KeyHash, KeyTable, Last};
+use super::revision::RecordKey;
+use crate::bolt::walk::Spot;
+use crate::error::Result;
+use crate::proto::kv::{KeyValue, Scan};
+use crate::report::{Place, Report};
+
+/// Name of the bucket.
+pub const BUCKET: &[u8] = b"key";
+
+/// What Kubernetes puts before all of its keys.
+const KUBERNETES: &[u8] = b"/registry/";
+
+/// The pass over the bucket.
+pub struct Keyspace {
+    table: KeyTable,
+    /// Ids of the leases that exist, ascending.
+    leases: Vec<i64>,
+    /// Keys whose last record names a lease that does not exist.
+    dangling: HashMap<u128, i64>,
+    item: Option<Item>,
+    /// Counts so far.
+    pub counts: Counts,
+}
+
+/// What is counted on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Main revision of the last record.
+    pub revision: i64,
+    /// Records of all kinds.
+    pub records: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Live keys.
+    pub live_keys: u64,
+    /// Records without a value at all, which `--bump-revision` leaves.
+    pub markers: u64,
+    /// A key under `/registry/` was seen.
+    pub kubernetes: bool,
+}
+
+/// The record that is streaming by.
+struct Item {
+    key: Option<RecordKey>,
+    value_len: u64,
+    at: Spot,
+    scan: Scan,
+    hash: KeyHash,
+    prefix: Prefix,
+}
+
+/// The first bytes of a user key.
+#[derive(Default)]
+struct Prefix {
+    bytes: [u8; KUBERNETES.len()],
+    len: usize,
+}
+
+impl Keyspace {
+    /// Starts the pass. `leases` are the ids in the `lease` bucket, ascending; `limit` bounds the user keys.
+    pub fn new(leases: Vec<i64>, limit: usize) -> Keyspace {
+        Keyspace {
+            table: KeyTable::new(limit),
+            leases,
+            dangling: HashMap::new(),
+            item: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// A record begins.
+    pub fn item(&mut self, key: &[u8], value_len: u64, at: Spot, report: &mut Report) {
+        self.counts.records += 1;
+        let decoded = RecordKey::decode(key);
+        if let Err(what) = &decoded {
+            report.error(Place::from(at).in_bucket(BUCKET), what);
+        }
+        let key = decoded.ok();
+        if let Some(key) = key {
+            self.counts.revision = key.revision.main;
+            self.counts.tombstones += u64::from(key.tombstone);
+        }
+        self.item = Some(Item {
+            key,
+            value_len,
+            at,
+            scan: Scan::default(),
+            hash: self.table.hash(),
+            prefix: Prefix::default(),
+        });
+    }
+
+    /// The next bytes of its KeyValue.
+    pub fn value(&mut self, chunk: &[u8]) {
+        if let Some(Item {
+            scan, hash, prefix, ..
+        }) = &mut self.item
+        {
+            scan.feed(chunk, |piece| {
+                hash.feed(piece);
+                prefix.feed(piece);
+            });
+        }
+    }
+
+    /// The record is complete.
+    pub fn item_end(&mut self, report: &mut Report) -> Result<()> {
+        let Some(item) = self.item.take() else {
+            return Ok(());
+        };
+        let Some(key) = item.key else {
+            return Ok(());
+        };
+        let place = || {
+            Place::from(item.at)
+                .in_bucket(BUCKET)
+                .at_key(key.revision.to_string())
+        };
+        if item.value_len == 0 {
+            self.counts.markers += 1;
+            return Ok(());
+        }
+        let found = match item.scan.finish() {
+            Ok(found) => found,
+            Err(what) => {
+                report.error(place(), what);
+                return Ok(());
+            }
+        };
+        self.counts.kubernetes |= item.prefix.is(KUBERNETES);
+        let last = match key.tombstone {
+            true => Last::DELETED,
+            false => Last {
+                create_revision: found.create_revision,
+                version: found.version,
+            },
+        };
+        let before = self.table.replace(&item.hash, last)?;
+        let was_live = before.is_some_and(|before| before.is_live());
+        self.counts.live_keys += u64::from(last.is_live());
+        self.counts.live_keys -= u64::from(was_live);
+        self.follow_lease(&item.hash, found.lease);
+        let fault = match key.tombstone {
+            true => tombstone_fault(&found),
+            false => put_fault(&key, &found, before),
+        };
+        if let Some(what) = fault {
+            report.error(place(), what);
+        } else if key.tombstone && before == Some(Last::DELETED) {
+            report.warning(place(), "tombstone of a key that was deleted already");
+        }
+        Ok(())
+    }
+
+    /// Only a key's last record counts: older ones may name leases that expired since.
+    fn follow_lease(&mut self, hash: &KeyHash, lease: i64) {
+        if !self.dangling.is_empty() {
+            self.dangling.remove(&hash.finish());
+        }
+        if lease != 0 && self.leases.binary_search(&lease).is_err() {
+            self.dangling.insert(hash.finish(), lease);
+        }
+    }
+
+    /// The bucket is complete: what can be said only now.
+    pub fn finish(&mut self, report: &mut Report) {
+        let mut keys_of = BTreeMap::<i64, u64>::new();
+        for lease in self.dangling.values() {
+            *keys_of.entry(*lease).or_default() += 1;
+        }
+        for (lease, keys) in keys_of {
+            report.warning(
+                Place::bucket(BUCKET),
+                format!("{keys} live keys are attached to lease {lease:016x}, which does not exist: they will never expire"),
+            );
+        }
+        if self.counts.markers > 0 {
+            report.note(
+                Place::bucket(BUCKET),
+                format!("{} revision-bump markers: this snapshot is of a cluster that was itself restored", self.counts.markers),
+            );
+        }
+    }
+}
+
+impl Prefix {
+    fn feed(&mut self, piece: &[u8]) {
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (to, from) in free.iter_mut().zip(piece) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    fn is(&self, prefix: &[u8]) -> bool {
+        self.bytes.get(..self.len) == Some(prefix)
+    }
+}
+
+fn tombstone_fault(found: &KeyValue) -> Option<String> {
+    let bare = KeyValue {
+        key_len: found.key_len,
+        ..KeyValue::default()
+    };
+    (*found != bare).then(|| "tombstone with more than a key".into())
+}
+
+fn put_fault(key: &RecordKey, found: &KeyValue, before: Option<Last>) -> Option<String> {
+    let main = key.revision.main;
+    if found.mod_revision != main {
+        return Some(format!(
+            "mod revision {}, expected {main}",
+            found.mod_revision
+        ));
+    }
+    if found.create_revision < 1 || found.create_revision > main {
+        return Some(format!(
+            "create revision {}, expected 1 to {main}",
+            found.create_revision
+        ));
+    }
+    if found.version < 1 {
+        return Some(format!("version {}, expected at least 1", found.version));
+    }
+    if (found.version == 1) != (found.create_revision == main) {
+        return Some(format!(
+            "version {} with create revision {} at revision {main}: version 1 is the one that creates",
+            found.version, found.create_revision
+        ));
+    }
+    let (version, create_revision) = match before {
+        None => return None,
+        Some(last) if last.is_live() => (last.version.saturating_add(1), last.create_revision),
+        Some(_) => (1, main),
+    };
+    (found.version != version || found.create_revision != create_revision).then(|| {
+        format!(
+            "version {} created at {}, expected version {version} created at {create_revision}: a record of this key is missing or wrong",
+            found.version, found.create_revision
+        )
+    })
+}

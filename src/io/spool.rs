@@ -1,0 +1,94 @@
+//! A stream made into a file without a name, so that it can be read at any offset.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, Result};
+use crate::observe::Observer;
+
+/// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one.
+pub fn spool(
+    mut reader: impl Read,
+    name: &str,
+    dirs: &[PathBuf],
+    observer: &dyn Observer,
+) -> Result<File> {
+    let (mut file, dir) = unnamed(dirs)?;
+    observer.stage("reading", None);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        observer.check()?;
+        let len = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(file),
+            Ok(len) => len,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::failed(format!("cannot read {name}")).because(e)),
+        };
+        let piece = buffer.get(..len).unwrap_or_default();
+        file.write_all(piece).map_err(|e| {
+            Error::failed(format!(
+                "cannot keep {name} in a temporary file in {}",
+                dir.display()
+            ))
+            .because(e)
+            .hint("point TMPDIR at a directory with more room")
+        })?;
+        observer.advance(len as u64);
+    }
+}
+
+/// A new file without a name, 0600, that is gone when it is closed; and the directory it is in.
+pub fn unnamed(dirs: &[PathBuf]) -> Result<(File, PathBuf)> {
+    for dir in dirs {
+        if let Ok(file) = open_tmpfile(dir) {
+            return Ok((file, dir.clone()));
+        }
+        let path = dir.join(format!(".etcd-rescue-spool-{}", std::process::id()));
+        let created = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        if let Ok(file) = created
+            && std::fs::remove_file(&path).is_ok()
+        {
+            return Ok((file, dir.clone()));
+        }
+    }
+    let tried: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    Err(Error::failed(format!(
+        "a temporary file is needed, and none can be made in {}",
+        tried.join(", ")
+    ))
+    .hint("point TMPDIR at a writable directory, or give a file name instead of -"))
+}
+
+/// `O_TMPFILE`: a file without a name in `dir`.
+pub fn open_tmpfile(dir: &Path) -> std::io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok(File::from(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Unobserved;
+
+    #[test]
+    fn what_goes_in_comes_out_and_no_name_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = [PathBuf::from("/nonexistent"), dir.path().to_owned()];
+        let bytes = vec![5; 600_000];
+        let file = spool(bytes.as_slice(), "stdin", &dirs, &Unobserved).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 600_000);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let error = spool(bytes.as_slice(), "stdin", &dirs[..1], &Unobserved).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent"));
+    }
+}
