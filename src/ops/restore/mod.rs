@@ -299,7 +299,14 @@ impl<'r> Job<'r> {
         let file = write_new(&wal_path, &log)?;
         preallocate(&file, wal::SEGMENT_SIZE).map_err(|e| staged::write_error(&wal_path, e))?;
         let index = self.cluster.members.len() as u64;
-        let snap = snap::fresh(&self.cluster.members.iter().map(v2_member).collect::<Vec<_>>())?;
+        let snap = snap::fresh(
+            &self
+                .cluster
+                .members
+                .iter()
+                .map(v2_member)
+                .collect::<Vec<_>>(),
+        )?;
         write_new(
             &snap_dir.join(format!("{:016x}-{index:016x}.snap", rebuild::TERM)),
             &snap,
@@ -346,7 +353,11 @@ fn new_cluster(request: &Request, token: &str) -> Result<NewCluster> {
 
 /// A member as the .snap has it before it first starts.
 fn v2_member(member: &Member) -> snap::Member {
-    snap::Member { id: member.id, peer_urls: member.peer_urls.clone(), ..snap::Member::default() }
+    snap::Member {
+        id: member.id,
+        peer_urls: member.peer_urls.clone(),
+        ..snap::Member::default()
+    }
 }
 
 /// A new file with these bytes, 0600.

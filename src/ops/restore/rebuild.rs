@@ -11,7 +11,7 @@
 //!
 //! Sources: `formats.md` 5.3 and 5.5; etcd-io/etcd `etcdutl/snapshot/v3_snapshot.go`, v3.7.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 
 use super::Bump;
@@ -41,7 +41,7 @@ pub struct Rebuild<'f> {
     /// Revisions that are marked as compacted in the source: the new one must be above them.
     compacted: i64,
     /// Buckets that every db must have and that have not come yet, in byte order.
-    pending: Vec<&'static [u8]>,
+    pending: VecDeque<&'static [u8]>,
     bucket: Kind,
     small: BTreeMap<Vec<u8>, Vec<u8>>,
     small_key: Vec<u8>,
@@ -110,7 +110,7 @@ impl<'f> Rebuild<'f> {
             members: records,
             bump,
             compacted: compacted(peek),
-            pending: vec![b"cluster", b"key", b"members", b"members_removed", b"meta"],
+            pending: VecDeque::from([b"cluster" as &[u8], b"key", b"members", b"members_removed", b"meta"]),
             bucket: Kind::Pass,
             small: BTreeMap::new(),
             small_key: Vec::new(),
@@ -131,20 +131,18 @@ impl<'f> Rebuild<'f> {
         })
     }
 
-    /// Writes the buckets that should have come before `name`, and did not.
+    /// Writes the buckets that should have come before `name`, and did not; all that are left for `None`.
     fn start_pending(&mut self, name: Option<&[u8]>) -> Result<()> {
-        while let Some(next) = self
-            .pending
-            .first()
-            .copied()
-            .filter(|next| name.is_none_or(|name| *next < name))
-        {
-            self.pending.remove(0);
+        while let Some(next) = self.pending.front().copied() {
+            if name.is_some_and(|name| next > name) {
+                break;
+            }
+            self.pending.pop_front();
+            if name == Some(next) {
+                break;
+            }
             self.start(next, 0)?;
             self.end(&Counts::default())?;
-        }
-        if self.pending.first().copied() == name {
-            self.pending.remove(0);
         }
         Ok(())
     }
