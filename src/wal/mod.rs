@@ -35,7 +35,11 @@ mod tests;
 
 pub use log::{Corruption, End, Event, Log, Place, Segment, Tear};
 pub use read::read;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use read::read_windowed;
 pub use record::Encoder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use window::WINDOW;
 pub use write::{Founder, fresh};
 
 /// Size of a segment in bytes: 64 MB, not MiB [etcd v3.7.1 server/storage/wal/wal.go SegmentSizeBytes].
