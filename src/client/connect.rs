@@ -259,7 +259,11 @@ async fn other_protocol(target: &Target) -> Option<Speaks> {
     let name = rustls::pki_types::ServerName::try_from("localhost").ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     // Whether the handshake succeeds does not matter; what counts is that the answer is TLS.
-    let _ = timeout_at(until, connector.connect(name, Tap::new(socket, seen.clone()))).await;
+    let _ = timeout_at(
+        until,
+        connector.connect(name, Tap::new(socket, seen.clone())),
+    )
+    .await;
     explain::recognise(&seen.head()).filter(|found| *found == Speaks::Tls)
 }
 

@@ -308,7 +308,10 @@ fn alerted(target: &Target, tls: &Tls, alert: AlertDescription) -> Error {
 pub fn call(target: &Target, doing: &str, error: &etcd_client::Error, seen: &Seen) -> Error {
     match error {
         etcd_client::Error::GRpcStatus(status) => answered(target, doing, status, seen),
-        other => at(target, format!("could not {doing}: {}", shorten(&other.to_string()))),
+        other => at(
+            target,
+            format!("could not {doing}: {}", shorten(&other.to_string())),
+        ),
     }
 }
 
@@ -325,16 +328,20 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
             .hint("with authentication on, etcd lets only users with the root role take a snapshot: --user root, or a client certificate whose CN is such a user");
     }
     if has("user name is empty") || has("user name not found") {
-        return at(target, format!("could not {doing}: authentication is on, and nobody is logged in"))
-            .hint("give --user (with the root role), or a client certificate whose CN is such a user");
+        return at(
+            target,
+            format!("could not {doing}: authentication is on, and nobody is logged in"),
+        )
+        .hint("give --user (with the root role), or a client certificate whose CN is such a user");
     }
     if has("invalid user ID or password") {
         return at(target, "user name or password is wrong".to_owned())
             .hint("check --user and --password");
     }
     if has("user not found") {
-        return at(target, format!("could not {doing}: {said}"))
-            .hint("there is no such user; the CN of a client certificate counts as a user name, too");
+        return at(target, format!("could not {doing}: {said}")).hint(
+            "there is no such user; the CN of a client certificate counts as a user name, too",
+        );
     }
     if status.code() == Code::Unimplemented || has("404") {
         return at(target, format!("this is not etcd's v3 client API: {said}"))
@@ -404,7 +411,11 @@ pub fn shorten(text: &str) -> String {
 }
 
 fn first_line(head: &[u8]) -> String {
-    printable(head.split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or(head))
+    printable(
+        head.split(|b| *b == b'\r' || *b == b'\n')
+            .next()
+            .unwrap_or(head),
+    )
 }
 
 /// webpki shows names as `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
@@ -426,5 +437,8 @@ fn date(time: rustls::pki_types::UnixTime) -> String {
     i64::try_from(time.as_secs())
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("{} s after 1970", time.as_secs()), |t| t.to_string())
+        .map_or_else(
+            || format!("{} s after 1970", time.as_secs()),
+            |t| t.to_string(),
+        )
 }

@@ -256,7 +256,9 @@ fn nothing_in(path: &Path, flag: &str, pem: &[u8], wanted: &str) -> Error {
 }
 
 fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -308,7 +310,8 @@ mod tests {
             assert_eq!(load(options(&key)), "fine");
             let said = load(options(&pair(algorithm).1));
             assert!(
-                said.contains("c.key does not belong to the certificate in") && said.contains("c.crt"),
+                said.contains("c.key does not belong to the certificate in")
+                    && said.contains("c.crt"),
                 "{said}"
             );
         }
@@ -331,7 +334,10 @@ mod tests {
             (cacert(""), "ca.crt: the file is empty"),
             (cacert("hello"), "ca.crt: this is no PEM file"),
             (cacert("0\u{1}\u{2}"), "ca.crt: this looks like DER"),
-            (cacert(&key), "ca.crt: there is a private key in it, but no certificate"),
+            (
+                cacert(&key),
+                "ca.crt: there is a private key in it, but no certificate",
+            ),
             (
                 cacert("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
                 "ca.crt: cannot be used",
@@ -341,13 +347,20 @@ mod tests {
                 "ca.crt: a -----BEGIN line has no -----END",
             ),
             (with_key(""), "c.key: the file is empty"),
-            (with_key(&cert), "c.key: there is a certificate in it, but no private key"),
             (
-                with_key("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+                with_key(&cert),
+                "c.key: there is a certificate in it, but no private key",
+            ),
+            (
+                with_key(
+                    "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                ),
                 "openssl pkey",
             ),
             (
-                with_key("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"),
+                with_key(
+                    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+                ),
                 "protected by a passphrase",
             ),
             (
@@ -355,15 +368,24 @@ mod tests {
                 "c.key: cannot be used",
             ),
             (
-                ConnectOptions { cert: files.put("c.crt", &cert), ..ConnectOptions::default() },
+                ConnectOptions {
+                    cert: files.put("c.crt", &cert),
+                    ..ConnectOptions::default()
+                },
                 "without --key",
             ),
             (
-                ConnectOptions { key: files.put("c.key", &key), ..ConnectOptions::default() },
+                ConnectOptions {
+                    key: files.put("c.key", &key),
+                    ..ConnectOptions::default()
+                },
                 "without --cert",
             ),
             (
-                ConnectOptions { cacert: Some("/nowhere/ca.crt".into()), ..ConnectOptions::default() },
+                ConnectOptions {
+                    cacert: Some("/nowhere/ca.crt".into()),
+                    ..ConnectOptions::default()
+                },
                 "--cacert: cannot open /nowhere/ca.crt",
             ),
         ] {
