@@ -2,6 +2,7 @@
 //! kind, in time, with the flag that would help.
 
 mod good;
+mod tls;
 
 use std::fmt;
 use std::sync::Mutex;
