@@ -1,6 +1,7 @@
 //! The client against real servers and one that misbehaves on purpose: each failure is one clear error of the right
 //! kind, in time, with the flag that would help.
 
+mod auth;
 mod good;
 mod tls;
 
@@ -180,7 +181,7 @@ impl Failure {
     fn says(self, text: &str) -> Failure {
         assert!(self.text.contains(text), "expected {text:?} in\n{self}");
         // These two mean that nobody looked for the cause.
-        for vague in ["transport error", "status: "] {
+        for vague in ["transport error", "grpc-status", "h2 protocol"] {
             assert!(
                 !self.text.contains(vague),
                 "{vague:?} explains nothing\n{self}"

@@ -340,8 +340,8 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
         return error;
     }
     if has("permission denied") {
-        return at(target, format!("no permission to {doing}: {said}"))
-            .hint("with authentication on, etcd lets only users with the root role take a snapshot: --user root, or a client certificate whose CN is such a user");
+        return at(target, format!("no permission to take a snapshot: {said}"))
+            .hint("with authentication on, only users with the root role may: --user root, or a client certificate whose CN is such a user");
     }
     if has("user name is empty") || has("user name not found") {
         return at(
