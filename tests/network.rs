@@ -2,6 +2,7 @@
 //! kind, in time, with the flag that would help.
 
 mod auth;
+mod broken;
 mod good;
 mod tls;
 

@@ -129,10 +129,12 @@ pub fn no_tls(target: &Target, tls: &Tls, end: &End, other: Option<Speaks>) -> E
             at(target, "TLS was tried, but what came back is no TLS").hint(plaintext)
         }
         (End::Tls(error), _) => tls_error(target, tls, error),
-        (End::Closed, _) => at(target, "the server hung up during the TLS handshake").hint(
+        (End::Io(_, text), _) if !end.is_hangup() => {
+            at(target, format!("the TLS handshake failed: {text}"))
+        }
+        _ => at(target, "the server hung up during the TLS handshake").hint(
             "if the port speaks plaintext, use http://; if it wants a client certificate, --cert and --key; etcd's log has the reason",
         ),
-        (End::Io(_, text), _) => at(target, format!("the TLS handshake failed: {text}")),
     }
 }
 
@@ -155,9 +157,9 @@ pub fn no_http2(target: &Target, seen: &Seen, other: Option<Speaks>) -> Error {
         )
         .hint("it may be etcd's peer or metrics port; use the client port, of --listen-client-urls, 2379 by default"),
         (_, Some(End::Tls(error)), Some(tls)) => tls_error(target, tls, &error),
-        (_, Some(End::Closed), None) => at(target, "the server hung up without an answer")
+        (_, Some(end), None) if end.is_hangup() => at(target, "the server hung up without an answer")
             .hint("check that this is etcd's client port; if it speaks TLS, use https:// with --cacert"),
-        (_, Some(End::Closed), Some(_)) => at(target, "the server hung up after the TLS handshake")
+        (_, Some(end), Some(_)) if end.is_hangup() => at(target, "the server hung up after the TLS handshake")
             .hint("check that this is etcd's client port; etcd's log has the reason"),
         (_, Some(End::Io(_, text)), _) => at(target, format!("the connection broke: {text}")),
         _ => at(

@@ -32,6 +32,14 @@ pub enum End {
 }
 
 impl End {
+    /// Whether the peer hung up. Closing a socket with unread data in it looks like a reset from this side.
+    pub fn is_hangup(&self) -> bool {
+        matches!(
+            self,
+            End::Closed | End::Io(std::io::ErrorKind::ConnectionReset, _)
+        )
+    }
+
     /// What an I/O error on a TLS or plain socket means.
     pub fn of(error: &std::io::Error) -> End {
         match error.get_ref().and_then(|e| e.downcast_ref()) {
