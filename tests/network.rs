@@ -3,6 +3,7 @@
 
 mod auth;
 mod broken;
+mod choice;
 mod good;
 mod tls;
 
