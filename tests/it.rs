@@ -15,4 +15,5 @@
 #[macro_use]
 mod util;
 
+mod network;
 mod servers;

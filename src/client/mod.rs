@@ -98,8 +98,9 @@ impl Client {
     /// [`Kind::Failed`](crate::error::Kind::Failed) for a file that cannot be used, each named.
     pub fn new(options: ConnectOptions) -> Result<Client> {
         if options.endpoints.is_empty() {
-            return Err(Error::usage("no endpoint is given")
-                .hint("give one or more: --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379"));
+            return Err(Error::usage("no endpoint is given").hint(
+                "give one or more: --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379",
+            ));
         }
         let tls_flags = options.has_tls_flags();
         let endpoints = options
@@ -154,9 +155,10 @@ impl Client {
         let members = answers.into_iter().map(|answer| answer.member).collect();
         let mut survey = rank::rank(&endpoints, members)?;
         if needless {
-            survey
-                .notices
-                .insert(0, "the server has no authentication; --user is not needed".into());
+            survey.notices.insert(
+                0,
+                "the server has no authentication; --user is not needed".into(),
+            );
         }
         for notice in &survey.notices {
             observer.notice(notice);

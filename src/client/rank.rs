@@ -266,9 +266,7 @@ fn corrupt(members: &[Member]) -> Vec<u64> {
 }
 
 fn is_corrupt(member: &Member, corrupt: &[u64]) -> bool {
-    corrupt
-        .iter()
-        .any(|id| *id == 0 || *id == member.member_id)
+    corrupt.iter().any(|id| *id == 0 || *id == member.member_id)
 }
 
 /// What speaks against a member when there are others.
@@ -450,7 +448,10 @@ mod tests {
         let all = found.notices.join("\n");
         assert!(all.contains("h0:1 (m0) has a NOSPACE alarm"), "{all}");
         assert!(all.contains("h5:1 (m5) has a CORRUPT alarm"), "{all}");
-        assert!(all.contains("h6:1 is left out: connection refused"), "{all}");
+        assert!(
+            all.contains("h6:1 is left out: connection refused"),
+            "{all}"
+        );
     }
 
     #[test]
@@ -482,7 +483,10 @@ mod tests {
         let error = survey(vec![Ok(member(0, 5)), Ok(other)]).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
         let text = error.to_string();
-        assert!(text.contains("h0:1 to c1") && text.contains("h1:1 to bad"), "{text}");
+        assert!(
+            text.contains("h0:1 to c1") && text.contains("h1:1 to bad"),
+            "{text}"
+        );
     }
 
     #[test]
