@@ -57,6 +57,8 @@ pub struct Machine<'a> {
     pub env: Environment,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Where temporary files may be made, in order of preference.
+    pub spool_dirs: Vec<PathBuf>,
     /// Asks for a password on the terminal; an error if there is none.
     pub ask_password: &'a dyn Fn(&str) -> Result<String>,
 }
@@ -85,14 +87,16 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         Command::Save => Job::Save(save::Request {
             output: output_operand(one(operands, command)?, machine)?,
             force: raw.force,
+            spool_dirs: machine.spool_dirs.clone(),
             connect: connect_options(raw, given("command-timeout"), machine)?,
         }),
-        Command::Verify => Job::Verify(verify_requests(operands, &raw)?),
+        Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
             input: input(one(operands, command)?)?,
             raw: raw.raw,
+            spool_dirs: machine.spool_dirs.clone(),
         }),
-        Command::Restore => Job::Restore(restore_request(one(operands, command)?, raw)?),
+        Command::Restore => Job::Restore(restore_request(one(operands, command)?, raw, machine)?),
         Command::Help | Command::Version if operands.is_empty() => Job::Version,
         Command::Help | Command::Version => {
             return Err(wrong(command, format!("{} takes nothing", command.name())));
@@ -215,7 +219,11 @@ fn input(operand: &OsStr) -> Result<Input> {
     Ok(Input::Path(path))
 }
 
-fn verify_requests(operands: &[OsString], raw: &Raw) -> Result<Vec<verify::Request>> {
+fn verify_requests(
+    operands: &[OsString],
+    raw: &Raw,
+    machine: &Machine,
+) -> Result<Vec<verify::Request>> {
     if operands.is_empty() {
         return Err(wrong(Command::Verify, "verify needs INPUT".into()));
     }
@@ -227,6 +235,7 @@ fn verify_requests(operands: &[OsString], raw: &Raw) -> Result<Vec<verify::Reque
         Ok(verify::Request {
             input: input(operand)?,
             raw: raw.raw,
+            spool_dirs: machine.spool_dirs.clone(),
         })
     };
     operands.iter().map(request).collect()
@@ -330,7 +339,7 @@ fn password_in(file: &PathBuf) -> Result<String> {
     Ok(line.to_string())
 }
 
-fn restore_request(operand: &OsStr, raw: Raw) -> Result<restore::Request> {
+fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<restore::Request> {
     let bump = bump(&raw)?;
     let Some(data_dir) = raw.data_dir else {
         return Err(wrong(
@@ -351,6 +360,7 @@ fn restore_request(operand: &OsStr, raw: Raw) -> Result<restore::Request> {
         owner: raw.owner,
         move_aside: raw.move_aside,
         dry_run: raw.dry_run,
+        spool_dirs: machine.spool_dirs.clone(),
     })
 }
 

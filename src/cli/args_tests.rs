@@ -13,6 +13,7 @@ fn resolve_line(line: &str, env: &[(&str, &str)]) -> Result<Invocation> {
     let machine = Machine {
         env: Environment::of(env.iter().map(|(name, value)| (name.into(), value.into()))),
         stdout_is_terminal: false,
+        spool_dirs: Vec::new(),
         ask_password: &|user| Ok(format!("asked for {user}")),
     };
     resolve(typed, &machine)
@@ -174,6 +175,7 @@ fn a_snapshot_is_not_sent_to_a_terminal() {
     let machine = Machine {
         env: Environment::default(),
         stdout_is_terminal: true,
+        spool_dirs: Vec::new(),
         ask_password: &|_| Ok(String::new()),
     };
     assert!(output_operand(OsStr::new("-"), &machine).is_err());

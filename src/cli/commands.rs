@@ -39,7 +39,7 @@ pub static COMMANDS: &[Doc] = &[
         command: Command::Save,
         name: "save",
         operands: "OUT",
-        short: "stream a snapshot from a live member, prove it, then give it its name",
+        short: "take a snapshot from a live member and prove it",
         long: &[
             "Asks one healthy, up-to-date member for a snapshot and writes it to OUT. The SHA-256, the bbolt structure and the meaning of the \
              data are checked before the file gets its name; until then nothing is there under that name. An existing OUT is refused unless \
@@ -71,7 +71,7 @@ pub static COMMANDS: &[Doc] = &[
         command: Command::Verify,
         name: "verify",
         operands: "INPUT...",
-        short: "say whether a snapshot is good: transport hash, structure, meaning",
+        short: "tell whether a snapshot is good",
         long: &[
             "Reads every byte and gives three verdicts. Transport: the SHA-256 at the end of a snapshot is there and right. Structure: it is a \
              sound bbolt file, every page in its place. Meaning: what it holds is an etcd store that makes sense.",
@@ -95,7 +95,7 @@ pub static COMMANDS: &[Doc] = &[
         command: Command::Status,
         name: "status",
         operands: "INPUT",
-        short: "print hash, revision, keys, size and version, as etcdutl does, and more",
+        short: "print what etcdutl prints, and more",
         long: &[
             "Prints HASH, REVISION, TOTAL KEYS, TOTAL SIZE and VERSION as etcdutl 3.6 and later print them: the same bytes with -w simple and \
              -w fields, the same keys and more with -w json, the same table and a second block with -w table.",
@@ -116,7 +116,7 @@ pub static COMMANDS: &[Doc] = &[
         command: Command::Restore,
         name: "restore",
         operands: "INPUT --data-dir DIR",
-        short: "turn a proved snapshot into a data dir that etcd boots",
+        short: "make a data dir that etcd boots from",
         long: &[
             "Proves INPUT as verify does, builds DIR/member complete under another name, reads it back, and only then gives it its name. Anything \
              short of that leaves DIR as it was. etcd 3.4, 3.5, 3.6, 3.7 and 3.8 start on the result, whichever of them made the snapshot.",
@@ -225,7 +225,7 @@ mod tests {
             assert_eq!(Command::named(doc.name), Some(doc.command));
             assert!(!doc.long.is_empty() && !doc.short.ends_with('.'));
             assert!(
-                doc.short.len() <= 72,
+                doc.short.len() <= 48,
                 "{}: one line, please: {}",
                 doc.name,
                 doc.short

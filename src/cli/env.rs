@@ -5,6 +5,7 @@
 //! its variable and ignores nonsense in silence: `compat.md` section 0, item 8.)
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use super::commands::Command;
 use super::flags;
@@ -96,6 +97,14 @@ impl Environment {
             })
             .collect()
     }
+}
+
+/// Where a temporary file may be made, in order of preference: where TMPDIR says, else where there
+/// is most likely room for a whole snapshot.
+pub fn spool_dirs() -> Vec<PathBuf> {
+    let said = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty());
+    let usual = ["/var/tmp", "/tmp", "."].map(PathBuf::from);
+    said.map(PathBuf::from).into_iter().chain(usual).collect()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum Exit {
 /// The codes, as help shows them.
 pub const CODES: &[(u8, &str)] = &[
     (0, "done; the verdict is good"),
-    (1, "failed: input or output, this machine, anything else"),
+    (1, "failed: disk, permissions, anything that is not below"),
     (2, "wrong usage"),
     (3, "the input is damaged, or its verdict is bad"),
     (

@@ -69,7 +69,8 @@ fn more() -> String {
     text += "\nStandard output has the answer, standard error everything else.\n";
     text += "\nExamples:\n";
     for doc in COMMANDS {
-        text += &examples(doc.examples.get(..1).unwrap_or_default());
+        let lines = doc.examples.iter().take(1);
+        lines.for_each(|(_, line)| text += &format!("  {line}\n"));
     }
     text + "\n" + &exit_codes()
 }
@@ -237,7 +238,7 @@ mod tests {
     fn short_help_fits_a_screen() {
         for doc in COMMANDS {
             let lines = text(Some(doc.command), Length::Short).lines().count();
-            assert!(lines <= 32, "{}: {lines} lines", doc.name);
+            assert!(lines <= 26, "{}: {lines} lines", doc.name);
         }
     }
 
@@ -279,6 +280,7 @@ mod tests {
             let machine = Machine {
                 env: Environment::of(env),
                 stdout_is_terminal: true,
+                spool_dirs: Vec::new(),
                 ask_password: &|_| panic!("{line} asks"),
             };
             match parse(words.map(OsString::from)).unwrap() {

@@ -32,10 +32,13 @@ pub fn size_exact(bytes: u64) -> String {
     }
 }
 
-/// `1 key`, `2 keys`.
+/// `1 key`, `2 keys`, `2 marks of a kind`.
 pub fn count(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
+    match (number, thing.split_once(" of ")) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some((thing, rest))) => format!("{number} {thing}s of {rest}"),
+        (_, None) => format!("{number} {thing}s"),
+    }
 }
 
 /// How long something took: `42ms`, `1.3s`, `2m05s`, `1h02m`.
@@ -115,6 +118,7 @@ mod tests {
         for (bytes, text) in known {
             assert_eq!(size(bytes), text, "{bytes}");
         }
+        assert_eq!(count(2, "mark of x"), "2 marks of x");
         assert_eq!(size_exact(1), "1 byte");
         assert_eq!(size_exact(24576), "25 kB (24576 bytes)");
     }

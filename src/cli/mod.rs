@@ -52,6 +52,7 @@ fn run() -> Result<Exit> {
         typed,
         &Machine {
             env: env::Environment::of(std::env::vars_os()),
+            spool_dirs: env::spool_dirs(),
             stdout_is_terminal: ui::stdout_is_terminal(),
             ask_password: &tty::ask_password,
         },
@@ -73,7 +74,8 @@ fn run() -> Result<Exit> {
 /// `save OUT`
 fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
-    let outcome = ops::save::run(request, &Limits::default(), &progress)?;
+    let mut stdout = ui::stdout_for_bytes()?;
+    let outcome = ops::save::run(request, &Limits::default(), &progress, &mut stdout)?;
     progress.finish();
     let text = render::save::text(request, &outcome, format(output));
     match request.output {
@@ -88,7 +90,7 @@ fn verify(requests: &[ops::verify::Request], output: Output) -> Result<Exit> {
     let format = format(output);
     let mut worst = Exit::Done;
     let mut results = Vec::new();
-    for request in requests {
+    for (number, request) in requests.iter().enumerate() {
         let subject = (requests.len() > 1).then(|| input_word(&request.input));
         let progress = Progress::new(output.progress, subject);
         let result = ops::verify::run(request, &Limits::default(), &progress);
@@ -100,8 +102,13 @@ fn verify(requests: &[ops::verify::Request], output: Output) -> Result<Exit> {
                 Exit::Told(error.kind())
             }
             Ok(verdict) => {
-                let paint = ui::Paint::for_stdout();
-                ui::answer(&render::verify::text(request, verdict, format, paint))?;
+                let between = if number > 0 && format == Format::Table {
+                    "\n"
+                } else {
+                    ""
+                };
+                let text = render::verify::text(request, verdict, format, ui::Paint::for_stdout());
+                ui::answer(&format!("{between}{text}"))?;
                 tell_verdict(&input_name(&request.input), verdict, format);
                 Exit::of(verdict.sum)
             }

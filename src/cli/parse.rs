@@ -326,7 +326,7 @@ mod tests {
         );
         assert_eq!(
             wrong("save out --cacert").1,
-            "--cacert FILE: trust servers whose certificate this CA signed"
+            "--cacert FILE: trust servers that this CA vouches for"
         );
         assert!(wrong("").1.starts_with("the commands are save, verify,"));
         assert!(wrong("salvage x").0.contains("not in this version"));

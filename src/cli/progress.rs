@@ -120,7 +120,8 @@ impl Stage {
         } else if rate >= 1.0 {
             parts.push(format!("{}/s", size(rate as u64)));
             if let Some(total) = known.filter(|total| *total > done) {
-                let left = Duration::from_secs_f64(((total - done) as f64 / rate).min(360_000.0));
+                let left =
+                    Duration::from_secs_f64(((total - done) as f64 / rate).ceil().min(360_000.0));
                 parts.push(format!("{} left", countdown(left)));
             }
         }

@@ -10,7 +10,9 @@
 //! - The progress line is the last line of a terminal; whatever is printed wipes it first.
 //! - Text that others chose (paths, names in snapshots, words of servers) is tamed before it is printed.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use super::humanize::tame;
@@ -29,6 +31,13 @@ pub fn answer(text: &str) -> Result<()> {
         Err(error) => Err(Error::failed("cannot write to standard output").because(error)),
         Ok(()) => Ok(()),
     }
+}
+
+/// Standard output for bytes that are no text: unbuffered, and EPIPE is an error like any other.
+pub fn stdout_for_bytes() -> Result<File> {
+    let fd = io::stdout().as_fd().try_clone_to_owned();
+    fd.map(File::from)
+        .map_err(|error| Error::failed("cannot write to standard output").because(error))
 }
 
 /// Prints the answer to standard error, because standard output has something else on it.

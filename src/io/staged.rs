@@ -377,7 +377,8 @@ pub fn check_target(target: &Path, force: bool) -> Result<()> {
             target.display()
         ))
         .hint("name a file in it")),
-        Ok(_) if !force => Err(name_error(target, Errno::EXIST)),
+        Ok(_) if !force => Err(name_error(target, Errno::EXIST)
+            .hint("choose another name, or replace it in one step with --force")),
         _ => Ok(()),
     }
 }

@@ -28,7 +28,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         env: true,
         commands: SAVE,
-        short_doc: "trust servers whose certificate this CA signed",
+        short_doc: "trust servers that this CA vouches for",
         long_doc: "PEM. Without it, the public CAs built into this program are trusted.",
         update: |raw, value| {
             raw.cacert = Some(value::path(value)?);
@@ -67,7 +67,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("NAME[:PASSWORD]"),
         env: true,
         commands: SAVE,
-        short_doc: "log in as this user; a snapshot needs the root role",
+        short_doc: "log in; a snapshot needs the root role",
         long_doc: "Split at the first colon unless --password or --password-file is given. Without a password it is asked for on the terminal.",
         update: |raw, value| {
             raw.user = Some(value::word(value)?);
@@ -80,8 +80,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("PASSWORD"),
         env: true,
         commands: SAVE,
-        short_doc: "the password of --user, which is then taken whole",
-        long_doc: "Whoever can list processes can read it; --password-file keeps it to itself.",
+        short_doc: "password of --user",
+        long_doc: "--user is then taken whole. Whoever can list processes can read this; --password-file cannot be read that way.",
         update: |raw, value| {
             raw.password = Some(value::text(value)?);
             Ok(())
@@ -93,7 +93,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         env: true,
         commands: SAVE,
-        short_doc: "read the password of --user from this file",
+        short_doc: "read the password of --user from here",
         long_doc: "One line; --user is then taken whole.",
         update: |raw, value| {
             raw.password_file = Some(value::path(value)?);
@@ -107,7 +107,7 @@ pub const FLAGS: &[Flag] = &[
         default: "true",
         commands: SAVE,
         short_doc: "do not insist on TLS",
-        long_doc: "=false speaks TLS even where nothing else asks for it. The default, true, switches nothing off.",
+        long_doc: "--insecure-transport=false speaks TLS even where nothing else asks for it. True switches nothing off.",
         update: |raw, value| {
             raw.insecure_transport = value::boolean(value)?;
             Ok(())
@@ -132,7 +132,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "2s",
         commands: SAVE,
-        short_doc: "give up connecting, TLS handshake included, after this",
+        short_doc: "limit for connecting, TLS included",
         long_doc: "",
         update: |raw, value| {
             raw.dial_timeout = value::duration(value)?;
@@ -146,7 +146,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "5s",
         commands: SAVE,
-        short_doc: "give up on a single call after this",
+        short_doc: "limit for a single call",
         long_doc: "The snapshot stream may take as long as it makes progress (--idle-timeout), unless this flag or its variable is given: then it \
                    bounds the whole save, as with etcdctl.",
         update: |raw, value| {
@@ -161,7 +161,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "2s",
         commands: SAVE,
-        short_doc: "ping the server this often while it streams",
+        short_doc: "ping the server this often",
         long_doc: "",
         update: |raw, value| {
             raw.keepalive_time = value::duration(value)?;
@@ -175,7 +175,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "6s",
         commands: SAVE,
-        short_doc: "give up on a server that leaves a ping unanswered for this",
+        short_doc: "limit for an unanswered ping",
         long_doc: "",
         update: |raw, value| {
             raw.keepalive_timeout = value::duration(value)?;
@@ -188,7 +188,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: "30s",
         commands: SAVE,
-        short_doc: "give up on a stream that stands still for this",
+        short_doc: "limit for a stream that stands still",
         long_doc: "",
         update: |raw, value| {
             raw.idle_timeout = value::duration(value)?;

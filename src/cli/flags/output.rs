@@ -38,7 +38,7 @@ pub const FLAGS: &[Flag] = &[
         long: "hex",
         env: true,
         commands: ALL,
-        short_doc: "accepted because etcdctl has it; has no effect",
+        short_doc: "accepted for etcdctl's sake, no effect",
         long_doc: "No keys or values are printed here.",
         update: |_, value| value::boolean(value).map(drop),
         ..PLAIN
@@ -48,7 +48,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         commands: ALL,
         short_doc: "tell more on standard error",
-        long_doc: "Which variables are in effect, and what was understood.",
+        long_doc: "It says which variables are in effect, and what was understood.",
         update: |raw, value| {
             raw.debug = value::boolean(value)?;
             Ok(())

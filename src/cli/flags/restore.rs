@@ -36,8 +36,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("NAME"),
         default: "default",
         commands: RESTORE,
-        short_doc: "the name of this member in --initial-cluster",
-        long_doc: "",
+        short_doc: "name of this member",
+        long_doc: "It is one of the names in --initial-cluster.",
         update: |raw, value| {
             raw.name = value::word(value)?;
             Ok(())
@@ -48,8 +48,8 @@ pub const FLAGS: &[Flag] = &[
         long: "initial-cluster",
         value: Some("NAME=URL,..."),
         commands: RESTORE,
-        short_doc: "all members of the new cluster with their peer URLs",
-        long_doc: "The same on every member. Default: this member alone, NAME=URLS of --name and --initial-advertise-peer-urls.",
+        short_doc: "all members with their peer URLs",
+        long_doc: "It must be the same on every member. Default: this member alone, NAME=URLS of --name and --initial-advertise-peer-urls.",
         update: |raw, value| {
             raw.initial_cluster = Some(value::word(value)?);
             Ok(())
@@ -60,8 +60,8 @@ pub const FLAGS: &[Flag] = &[
         long: "initial-cluster-token",
         value: Some("TOKEN"),
         commands: RESTORE,
-        short_doc: "makes the ids of this cluster differ from any other's",
-        long_doc: "The same on every member. Default: derived from the snapshot's SHA-256, so that members restored from different snapshots \
+        short_doc: "sets the ids of this cluster apart",
+        long_doc: "It must be the same on every member. Default: derived from the snapshot's SHA-256, so that members restored from different snapshots \
                    refuse each other.",
         update: |raw, value| {
             raw.initial_cluster_token = Some(value::word(value)?);
@@ -84,7 +84,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "skip-hash-check",
         commands: RESTORE,
-        short_doc: "etcdutl's name for --raw",
+        short_doc: "the same as --raw, by etcdutl's name",
         long_doc: "Structure and meaning are checked all the same.",
         update: |raw, value| {
             raw.skip_hash_check = value::boolean(value)?;
@@ -96,7 +96,7 @@ pub const FLAGS: &[Flag] = &[
         long: "initial-memory-map-size",
         value: Some("BYTES"),
         commands: RESTORE,
-        short_doc: "accepted because etcdutl has it; has no effect",
+        short_doc: "accepted for etcdutl's sake, no effect",
         long_doc: "Nothing is mapped into memory here.",
         update: |_, value| value::number(value).map(drop),
         ..PLAIN
@@ -105,9 +105,9 @@ pub const FLAGS: &[Flag] = &[
         long: "bump-revision",
         value: Some("N"),
         commands: RESTORE,
-        short_doc: "move the revision up by N and mark the past compacted",
-        long_doc: "So that watchers and caches notice that history was replaced: N must be more than the writes since the snapshot was taken. The \
-                   same on every member. Default: 1000000000 for a snapshot of Kubernetes, otherwise nothing.",
+        short_doc: "add N to the revision, compact the past",
+        long_doc: "Watchers and caches notice by this that history was replaced. N must be more than the number of writes since the snapshot was \
+                   taken, and the same on every member. Default: 1000000000 for a Kubernetes snapshot, otherwise the revision stays.",
         update: |raw, value| {
             raw.bump_revision = Some(value::number(value)?);
             Ok(())
@@ -117,7 +117,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "mark-compacted",
         commands: RESTORE,
-        short_doc: "goes with --bump-revision, which implies it here",
+        short_doc: "implied by --bump-revision",
         long_doc: "",
         update: |raw, value| {
             raw.mark_compacted = Some(value::boolean(value)?);
@@ -128,7 +128,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "no-bump",
         commands: RESTORE,
-        short_doc: "leave the revision as it is in the snapshot",
+        short_doc: "leave the revision as it is",
         long_doc: "",
         update: |raw, value| {
             raw.no_bump = value::boolean(value)?;
@@ -140,7 +140,7 @@ pub const FLAGS: &[Flag] = &[
         long: "owner",
         value: Some("USER:GROUP"),
         commands: RESTORE,
-        short_doc: "give what is made to this user and group",
+        short_doc: "owner of what is made",
         long_doc: "Names or numbers. Default: the owner of the old member/ or of DIR.",
         update: |raw, value| {
             raw.owner = Some(value::word(value)?);
@@ -151,8 +151,8 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "move-aside",
         commands: RESTORE,
-        short_doc: "rename a member/ that is there; nothing is removed",
-        long_doc: "It becomes member.before-TIME. The command that undoes it is printed.",
+        short_doc: "rename a member/ that is there",
+        long_doc: "It becomes member.before-TIME; nothing is removed. The command that undoes it is printed.",
         update: |raw, value| {
             raw.move_aside = value::boolean(value)?;
             Ok(())
@@ -162,8 +162,8 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "dry-run",
         commands: RESTORE,
-        short_doc: "check everything, print the plan, write nothing",
-        long_doc: "",
+        short_doc: "print the plan, write nothing",
+        long_doc: "Everything is checked as it would be otherwise.",
         update: |raw, value| {
             raw.dry_run = value::boolean(value)?;
             Ok(())

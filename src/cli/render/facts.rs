@@ -16,11 +16,15 @@ pub fn rows(sheet: &mut Sheet, facts: &Facts) {
     let live = count(facts.live_keys, "live key");
     let records = count(facts.records, "record");
     let tombstones = count(facts.tombstones, "tombstone");
-    sheet.row_with(
-        "keys",
-        format!("{live}; {records}, {tombstones} among them"),
-        facts.live_keys,
-    );
+    let mut keys = format!("{live}; {records}, {tombstones} among them");
+    if facts.bump_markers > 0 {
+        // etcdutl takes each of them for a key.
+        keys += &format!(
+            ", and {}",
+            count(facts.bump_markers, "mark of --bump-revision")
+        );
+    }
+    sheet.row_with("keys", keys, facts.live_keys);
     if facts.current_revision != facts.revision {
         let text = format!(
             "{}; a server would start from {}",
@@ -124,6 +128,8 @@ pub struct FactsView<'a> {
     records: u64,
     tombstones: u64,
     live_keys: u64,
+    total_keys: u64,
+    bump_markers: u64,
     total_entries: u64,
     kubernetes: bool,
     leases: u64,
@@ -175,6 +181,8 @@ impl<'a> FactsView<'a> {
             records: facts.records,
             tombstones: facts.tombstones,
             live_keys: facts.live_keys,
+            total_keys: facts.total_keys,
+            bump_markers: facts.bump_markers,
             total_entries: facts.total_entries,
             kubernetes: facts.kubernetes,
             leases: facts.leases,

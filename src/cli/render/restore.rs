@@ -1,5 +1,7 @@
 //! `restore`: the plan or what was done, how to undo it, and what to do next.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::super::humanize::{size, size_exact, tame};
@@ -52,16 +54,18 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
         sheet.row("member", facts::member_text(member) + this);
     }
     sheet.row("revision before", plan.revision_before);
-    sheet.row_with(
-        "revision after",
-        revision_text(plan, request.bump),
-        plan.revision_after,
-    );
+    sheet.row("revision after", plan.revision_after);
+    if plan.bump > 0 {
+        sheet.row_with("bump", bump_text(plan, request.bump), plan.bump);
+    }
     for member in &plan.old_members {
         sheet.row("old member, replaced", facts::member_text(member));
     }
     for alarm in &plan.alarms_dropped {
         sheet.row("alarm, dropped", facts::alarm_text(alarm));
+    }
+    if let Some(version) = &plan.storage_version {
+        sheet.row("storage version, dropped", version);
     }
     if let Some(owner) = &plan.owner {
         let from = plan
@@ -74,7 +78,10 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
             owner,
         );
     }
-    if let Some(aside) = &plan.moved_aside {
+    for aside in [&plan.moved_aside, &plan.wal_moved_aside]
+        .into_iter()
+        .flatten()
+    {
         sheet.row("old data, moved to", aside.display());
     }
     if outcome.dry_run {
@@ -97,18 +104,12 @@ fn token_text(plan: &Plan) -> String {
     }
 }
 
-fn revision_text(plan: &Plan, asked: Bump) -> String {
+fn bump_text(plan: &Plan, asked: Bump) -> String {
     let why = match asked {
-        Bump::Auto => ": a Kubernetes snapshot, --no-bump turns this off",
+        Bump::Auto => "; this is Kubernetes data, see --no-bump",
         Bump::By(_) | Bump::Off => "",
     };
-    match plan.bump {
-        0 => plan.revision_after.to_string(),
-        bump => format!(
-            "{} (moved by {bump}, everything before is marked compacted{why})",
-            plan.revision_after
-        ),
-    }
+    format!("{}, so that watchers start anew{why}", plan.bump)
 }
 
 /// How to undo it, the commands for the other members, and how to start.
@@ -151,15 +152,24 @@ fn tame_lines(text: &str) -> String {
     text.lines().map(|line| tame(line) + "\n").collect()
 }
 
+/// The new data out of the way, the old data back in its place.
 fn undo(plan: &Plan) -> Option<String> {
-    let aside = plan.moved_aside.as_ref()?.display().to_string();
-    let member = plan.member_dir.display().to_string();
-    let undone = format!("{member}.undone");
-    Some(format!(
-        "{} && {}",
-        shell::command(["mv", &member, &undone]),
-        shell::command(["mv", &aside, &member])
-    ))
+    let back = |new: &Path, old: &Path| {
+        let (new, old) = (new.display().to_string(), old.display().to_string());
+        let undone = format!("{new}.undone");
+        let away = shell::command(["mv", &new, &undone]);
+        format!("{away} && {}", shell::command(["mv", &old, &new]))
+    };
+    let member = plan
+        .moved_aside
+        .iter()
+        .map(|old| back(&plan.member_dir, old));
+    let wal = plan
+        .wal_moved_aside
+        .iter()
+        .map(|old| back(&plan.wal_dir, old));
+    let steps: Vec<_> = member.chain(wal).collect();
+    (!steps.is_empty()).then(|| steps.join(" && "))
 }
 
 fn start(request: &Request, plan: &Plan) -> String {
@@ -274,14 +284,17 @@ struct PlanView<'a> {
     bump: u64,
     alarms_dropped: Vec<AlarmView<'a>>,
     moved_aside: Option<String>,
+    wal_moved_aside: Option<String>,
     owner: Option<&'a str>,
     owner_from: Option<&'a str>,
+    storage_version_dropped: Option<&'a str>,
     bytes_needed: u64,
     bytes_free: u64,
 }
 
 impl PlanView<'_> {
     fn of(plan: &Plan) -> PlanView<'_> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         PlanView {
             member_dir: plan.member_dir.display().to_string(),
             wal_dir: plan.wal_dir.display().to_string(),
@@ -297,12 +310,11 @@ impl PlanView<'_> {
             revision_after: plan.revision_after,
             bump: plan.bump,
             alarms_dropped: facts::alarms(&plan.alarms_dropped),
-            moved_aside: plan
-                .moved_aside
-                .as_ref()
-                .map(|path| path.display().to_string()),
+            moved_aside: path(&plan.moved_aside),
+            wal_moved_aside: path(&plan.wal_moved_aside),
             owner: plan.owner.as_deref(),
             owner_from: plan.owner_from.as_deref(),
+            storage_version_dropped: plan.storage_version.as_deref(),
             bytes_needed: plan.bytes_needed,
             bytes_free: plan.bytes_free,
         }
@@ -341,6 +353,7 @@ mod tests {
             owner: None,
             move_aside: true,
             dry_run: false,
+            spool_dirs: Vec::new(),
         };
         let plan = Plan {
             member_dir: "/var/lib/etcd/member".into(),
@@ -364,8 +377,10 @@ mod tests {
                 alarm: "NOSPACE".into(),
             }],
             moved_aside: Some("/var/lib/etcd/member.before-20260102T030405Z".into()),
+            wal_moved_aside: None,
             owner: Some("997:995".into()),
             owner_from: Some("the old member/".into()),
+            storage_version: Some("3.7.0".into()),
             bytes_needed: 1_000_000,
             bytes_free: 9_000_000,
         };
@@ -385,7 +400,8 @@ mod tests {
         for part in [
             "Restored my snap.db to /var/lib/etcd/member\n",
             "m1 (1)  peers http://10.0.0.1:2380  (this one)",
-            "1000000006 (moved by 1000000000",
+            "revision after           1000000006\n",
+            "1000000000, so that watchers start anew; this is Kubernetes data, see --no-bump\n",
             "NOSPACE, raised by member 9",
             "997:995 (from the old member/)",
             "  mv /var/lib/etcd/member /var/lib/etcd/member.undone && mv /var/lib/etcd/member.before-20260102T030405Z /var/lib/etcd/member\n",

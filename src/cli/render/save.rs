@@ -50,20 +50,16 @@ fn rows(sheet: &mut Sheet, outcome: &Outcome) {
         format!("{} ({})", outcome.endpoint, outcome.chosen_because),
         &outcome.endpoint,
     );
-    let member = match (&outcome.member_name, outcome.member_id) {
-        (Some(name), Some(member)) => Some(format!("{name} ({})", id(member))),
-        (None, Some(member)) => Some(id(member)),
-        (name, None) => name.clone(),
-    };
-    if let Some(member) = member {
-        sheet.row("member", member);
-    }
-    if let Some(cluster) = outcome.cluster_id {
-        sheet.row("cluster", id(cluster));
-    }
-    if let Some(version) = &outcome.server_version {
-        sheet.row("server version", version);
-    }
+    let member = id(outcome.member_id);
+    sheet.row(
+        "member",
+        match &outcome.member_name {
+            Some(name) => format!("{name} ({member})"),
+            None => member,
+        },
+    );
+    sheet.row("cluster", id(outcome.cluster_id));
+    sheet.row("server version", &outcome.server_version);
     sheet.row_with("took", duration(outcome.took), outcome.took.as_secs_f64());
 }
 
@@ -91,10 +87,10 @@ fn document(request: &Request, outcome: &Outcome) -> String {
         storage_version: Option<&'a str>,
         endpoint: &'a str,
         chosen_because: &'a str,
-        member_id: Option<String>,
+        member_id: String,
         member_name: Option<&'a str>,
-        cluster_id: Option<String>,
-        server_version: Option<&'a str>,
+        cluster_id: String,
+        server_version: &'a str,
         took_seconds: f64,
         verdict: VerdictView<'a>,
     }
@@ -108,10 +104,10 @@ fn document(request: &Request, outcome: &Outcome) -> String {
         storage_version: facts.storage_version.as_deref(),
         endpoint: &outcome.endpoint,
         chosen_because: &outcome.chosen_because,
-        member_id: outcome.member_id.map(id),
+        member_id: id(outcome.member_id),
         member_name: outcome.member_name.as_deref(),
-        cluster_id: outcome.cluster_id.map(id),
-        server_version: outcome.server_version.as_deref(),
+        cluster_id: id(outcome.cluster_id),
+        server_version: &outcome.server_version,
         took_seconds: outcome.took.as_secs_f64(),
         verdict: VerdictView::of(&outcome.verdict),
     })
@@ -131,14 +127,15 @@ mod tests {
             connect: ConnectOptions::default(),
             output,
             force: false,
+            spool_dirs: Vec::new(),
         };
         let outcome = Outcome {
             endpoint: "https://127.0.0.1:2379".into(),
             chosen_because: "the only endpoint".into(),
-            member_id: Some(0x8e9e_05c5_2164_694d),
+            member_id: 0x8e9e_05c5_2164_694d,
             member_name: Some("default".into()),
-            cluster_id: Some(0xcdf8_181e_3f83_1f3e),
-            server_version: Some("3.7.1".into()),
+            cluster_id: 0xcdf8_181e_3f83_1f3e,
+            server_version: "3.7.1".into(),
             bytes: 24_608,
             verdict: verdict(Level::Good, Level::Good, Sum::Good),
             took: Duration::from_millis(1_250),

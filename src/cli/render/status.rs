@@ -35,7 +35,7 @@ fn cells(facts: &Facts) -> Vec<String> {
     vec![
         format!("{:x}", facts.hash),
         facts.revision.to_string(),
-        facts.live_keys.to_string(),
+        facts.total_keys.to_string(),
         size(facts.size),
         version(facts),
     ]
@@ -46,7 +46,7 @@ fn fields(facts: &Facts) -> String {
         "\"Hash\" : {}\n\"Revision\" : {}\n\"Keys\" : {}\n\"Size\" : {}\n\"Version\" : {}\n",
         facts.hash,
         facts.revision,
-        facts.live_keys,
+        facts.total_keys,
         facts.size,
         version(facts)
     )
@@ -92,7 +92,7 @@ impl Document<'_> {
         Document {
             hash: sound.map(|facts| facts.hash),
             revision: sound.map(|facts| facts.revision),
-            total_key: sound.map(|facts| facts.live_keys),
+            total_key: sound.map(|facts| facts.total_keys),
             total_size: sound.map(|facts| facts.size),
             version: sound.map(|facts| facts.storage_version.as_deref().unwrap_or_default()),
             path: input_word(&request.input),
@@ -115,12 +115,14 @@ mod tests {
         let request = Request {
             input: Input::Path("my snap.db".into()),
             raw: false,
+            spool_dirs: Vec::new(),
         };
         let facts = Facts {
             hash: 2_084_116_407,
             revision: 6,
             current_revision: 6,
             live_keys: 2,
+            total_keys: 2,
             records: 11,
             size: 24_576,
             storage_version: Some("3.7.0".into()),

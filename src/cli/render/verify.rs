@@ -272,6 +272,7 @@ pub mod tests {
                 revision: 6,
                 current_revision: 6,
                 live_keys: 2,
+                total_keys: 2,
                 size: 24_576,
                 storage_version: Some("3.7.0".into()),
                 members: vec![Member {
@@ -289,6 +290,7 @@ pub mod tests {
         Request {
             input: Input::Path(path.into()),
             raw: false,
+            spool_dirs: Vec::new(),
         }
     }
 
