@@ -40,3 +40,6 @@ pub mod client;
 pub mod ops;
 
 pub mod cli;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;

@@ -16,4 +16,5 @@
 mod util;
 
 mod cli;
+mod network;
 mod servers;

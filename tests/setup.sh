@@ -108,7 +108,8 @@ cargo_tool() {
     found=$("$tool" --version 2>/dev/null) || found=none
     [[ $found == "$tool $version" ]] && return
     say "installing $tool $version (minutes, the first time)"
-    cargo install --quiet --locked --root "$target/tools" --version "$version" "$tool" >&2
+    # Unoptimised: these run for seconds, and building them well takes minutes.
+    cargo install --quiet --locked --debug --root "$target/tools" --version "$version" "$tool" >&2
 }
 
 # libFuzzer needs unstable flags of rustc.

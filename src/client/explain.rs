@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::connect::Target;
 use super::endpoint::Address;
-use super::tls::{Tls, Trust};
+use super::tls::{Identity, Tls, Trust};
 use super::verifier::is_ca_as_end_entity;
 use super::wire::{End, Seen};
 use crate::error::Error;
@@ -129,10 +129,12 @@ pub fn no_tls(target: &Target, tls: &Tls, end: &End, other: Option<Speaks>) -> E
             at(target, "TLS was tried, but what came back is no TLS").hint(plaintext)
         }
         (End::Tls(error), _) => tls_error(target, tls, error),
-        (End::Closed, _) => at(target, "the server hung up during the TLS handshake").hint(
+        (End::Io(_, text), _) if !end.is_hangup() => {
+            at(target, format!("the TLS handshake failed: {text}"))
+        }
+        _ => at(target, "the server hung up during the TLS handshake").hint(
             "if the port speaks plaintext, use http://; if it wants a client certificate, --cert and --key; etcd's log has the reason",
         ),
-        (End::Io(_, text), _) => at(target, format!("the TLS handshake failed: {text}")),
     }
 }
 
@@ -153,11 +155,11 @@ pub fn no_http2(target: &Target, seen: &Seen, other: Option<Speaks>) -> Error {
             target,
             format!("this port answers in HTTP/1.1: {}", first_line(&seen.head())),
         )
-        .hint("it may be etcd's peer or metrics port: use the one of --listen-client-urls, 2379 by default"),
+        .hint("it may be etcd's peer or metrics port; use the client port, of --listen-client-urls, 2379 by default"),
         (_, Some(End::Tls(error)), Some(tls)) => tls_error(target, tls, &error),
-        (_, Some(End::Closed), None) => at(target, "the server hung up without an answer")
+        (_, Some(end), None) if end.is_hangup() => at(target, "the server hung up without an answer")
             .hint("check that this is etcd's client port; if it speaks TLS, use https:// with --cacert"),
-        (_, Some(End::Closed), Some(_)) => at(target, "the server hung up after the TLS handshake")
+        (_, Some(end), Some(_)) if end.is_hangup() => at(target, "the server hung up after the TLS handshake")
             .hint("check that this is etcd's client port; etcd's log has the reason"),
         (_, Some(End::Io(_, text)), _) => at(target, format!("the connection broke: {text}")),
         _ => at(
@@ -270,37 +272,53 @@ fn alerted(target: &Target, tls: &Tls, alert: AlertDescription) -> Error {
         CertificateUnknown, DecryptError, HandshakeFailure, NoApplicationProtocol, ProtocolVersion,
         UnknownCA, UnsupportedCertificate,
     };
-    match (alert, &tls.cert) {
+    match (alert, &tls.identity) {
         // TLS 1.2 has no alert of its own for a missing certificate; Go sends bad_certificate, others handshake_failure.
         (CertificateRequired | BadCertificate | HandshakeFailure, None) => {
             at(target, "the server asks for a client certificate")
                 .hint("give --cert and --key (kubeadm: /etc/kubernetes/pki/etcd/healthcheck-client.crt and .key)")
         }
-        (UnknownCA | BadCertificate | CertificateUnknown | DecryptError | AccessDenied, Some(cert)) => at(
-            target,
-            format!(
-                "the server does not accept the client certificate {} ({alert:?})",
-                cert.display()
-            ),
-        )
-        .hint("it must be signed by the server's --trusted-ca-file, for clientAuth, and must not be expired; etcd's log has the reason"),
-        (CertificateExpired, Some(cert)) => at(
-            target,
-            format!("the server says that the client certificate {} is expired", cert.display()),
-        )
-        .hint(format!(
-            "see: openssl x509 -noout -dates -in {} (kubeadm certs renew etcd-healthcheck-client)",
-            cert.display()
-        )),
-        (CertificateRevoked | UnsupportedCertificate | CertificateRequired, Some(cert)) => at(
-            target,
-            format!("the server refuses the client certificate {}: {alert:?}", cert.display()),
-        ),
+        (
+            UnknownCA | BadCertificate | CertificateUnknown | DecryptError | AccessDenied
+            | CertificateExpired | CertificateRevoked | UnsupportedCertificate
+            | CertificateRequired,
+            Some(identity),
+        ) => refused_identity(target, identity, alert),
         (NoApplicationProtocol, _) => at(target, "the server speaks TLS, but not HTTP/2 over it")
             .hint("it may not be etcd's client port; use the one of --listen-client-urls"),
         (ProtocolVersion, _) => at(target, "the server speaks neither TLS 1.2 nor TLS 1.3"),
         _ => at(target, format!("the server ended TLS with the alert {alert:?}"))
             .hint("etcd's log has the reason"),
+    }
+}
+
+/// The server does not like our client certificate. If its dates are the reason, we can see that ourselves.
+fn refused_identity(target: &Target, identity: &Identity, alert: AlertDescription) -> Error {
+    use CertificateError::{ExpiredContext, NotValidYetContext};
+    let cert = identity.cert.display();
+    let refused = format!("the server does not accept the client certificate {cert}");
+    match &identity.dates {
+        Some(ExpiredContext { time, not_after }) => at(
+            target,
+            format!(
+                "{refused}: it expired on {}; this machine's clock says {}",
+                date(*not_after),
+                date(*time)
+            ),
+        )
+        .hint("renew it (kubeadm certs renew etcd-healthcheck-client)"),
+        Some(NotValidYetContext { time, not_before }) => at(
+            target,
+            format!(
+                "{refused}: it is valid only from {}; this machine's clock says {}",
+                date(*not_before),
+                date(*time)
+            ),
+        )
+        .hint("check the clock of the machine that made it"),
+        _ => at(target, format!("{refused} ({alert:?})")).hint(
+            "it must be signed by a CA of the server's --trusted-ca-file, and be for clientAuth; etcd's log has the reason",
+        ),
     }
 }
 
@@ -324,8 +342,8 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
         return error;
     }
     if has("permission denied") {
-        return at(target, format!("no permission to {doing}: {said}"))
-            .hint("with authentication on, etcd lets only users with the root role take a snapshot: --user root, or a client certificate whose CN is such a user");
+        return at(target, format!("no permission to take a snapshot: {said}"))
+            .hint("with authentication on, only users with the root role may: --user root, or a client certificate whose CN is such a user");
     }
     if has("user name is empty") || has("user name not found") {
         return at(

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::{CertificateError, ClientConfig, InconsistentKeys, RootCertStore};
 
 use super::ConnectOptions;
-use super::verifier::{AcceptAnything, Verifier};
+use super::verifier::{AcceptAnything, Verifier, dates};
 use crate::error::{Error, Result};
 
 /// A PEM file of certificates or a key is kilobytes; the bundle of every public CA is a quarter megabyte.
@@ -23,8 +23,17 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// What a server's certificate is checked against.
     pub trust: Trust,
-    /// The client certificate's file, if we have one.
-    pub cert: Option<PathBuf>,
+    /// Who we are, if we have a client certificate.
+    pub identity: Option<Identity>,
+}
+
+/// Our client certificate.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its file.
+    pub cert: PathBuf,
+    /// Why its dates will not do, if they will not. It is still shown: the server decides.
+    pub dates: Option<CertificateError>,
 }
 
 /// What a server's certificate is checked against.
@@ -80,12 +89,17 @@ impl Tls {
                 )
             }
         };
+        let mut identity = None;
         let mut config = match (&options.cert, &options.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert, "--cert")?;
                 let private = private_key(key)?;
                 check_pair(cert, &chain, key, &private, &provider)?;
+                identity = Some(Identity {
+                    cert: cert.clone(),
+                    dates: chain.first().and_then(dates),
+                });
                 builder
                     .with_client_auth_cert(chain, private)
                     .map_err(|e| unusable(key, "--key").because(e))?
@@ -109,7 +123,7 @@ impl Tls {
         Ok(Tls {
             config: Arc::new(config),
             trust,
-            cert: options.cert.clone(),
+            identity,
         })
     }
 }

@@ -22,7 +22,8 @@
 //! Sources: [etcd v3.7.1 server/storage/wal/wal.go, encoder.go, decoder.go, repair.go]; the same in
 //! v3.4.45 wal/ and v3.5.33 server/wal/.
 //!
-//! [`fresh`] makes the log with which a restored member starts; [`read`] reads any.
+//! [`fresh()`] makes the log with which a restored member starts, and `datadir::boot` what goes with it;
+//! [`read()`] reads any log.
 
 mod log;
 mod read;
@@ -35,7 +36,11 @@ mod tests;
 
 pub use log::{Corruption, End, Event, Log, Place, Segment, Tear};
 pub use read::read;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use read::read_windowed;
 pub use record::Encoder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use window::WINDOW;
 pub use write::{Founder, fresh};
 
 /// Size of a segment in bytes: 64 MB, not MiB [etcd v3.7.1 server/storage/wal/wal.go SegmentSizeBytes].

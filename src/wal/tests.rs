@@ -3,7 +3,6 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use proptest::prelude::*;
 
-use super::read::read_windowed;
 use super::*;
 use crate::io::Image;
 use crate::limits::Limits;
@@ -455,7 +454,7 @@ proptest! {
         let mut wal = default_wal();
         wal.extend_from_slice(&tail);
         for bytes in [&bytes, &wal] {
-            prop_assert_eq!(read_all(&[bytes], window), read_all(&[bytes], super::window::WINDOW));
+            prop_assert_eq!(read_all(&[bytes], window), read_all(&[bytes], WINDOW));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::io::Image;
 
 /// Bytes read at once; a record that is longer is read whole.
-pub(super) const WINDOW: usize = 256 << 10;
+pub(crate) const WINDOW: usize = 256 << 10;
 
 /// Reads an image mostly forward.
 pub(super) struct Window<'a> {
