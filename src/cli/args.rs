@@ -88,7 +88,8 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             output: output_operand(one(operands, command)?, machine)?,
             force: raw.force,
             spool_dirs: machine.spool_dirs.clone(),
-            connect: connect_options(raw, given("command-timeout"), machine)?,
+            within: given("command-timeout").then_some(raw.command_timeout),
+            connect: connect_options(raw, machine)?,
         }),
         Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
@@ -262,7 +263,7 @@ fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
     Ok(save::Output::File(path))
 }
 
-fn connect_options(raw: Raw, bound_the_whole: bool, machine: &Machine) -> Result<ConnectOptions> {
+fn connect_options(raw: Raw, machine: &Machine) -> Result<ConnectOptions> {
     if raw.endpoints.is_empty() {
         return Err(Error::usage("--endpoints names no endpoint")
             .hint("--endpoints https://127.0.0.1:2379"));
@@ -294,7 +295,6 @@ fn connect_options(raw: Raw, bound_the_whole: bool, machine: &Machine) -> Result
             connect: raw.dial_timeout,
             call: raw.command_timeout,
             idle: raw.idle_timeout,
-            whole: bound_the_whole.then_some(raw.command_timeout),
         },
     })
 }
