@@ -55,6 +55,8 @@ pub struct Output {
 pub struct Machine<'a> {
     /// `ETCDCTL_*`
     pub env: Environment,
+    /// Whether standard input is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
     /// Where temporary files may be made, in order of preference.
@@ -93,7 +95,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         }),
         Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
-            input: input(one(operands, command)?)?,
+            input: input(one(operands, command)?, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         }),
@@ -212,8 +214,12 @@ fn one(operands: &[OsString], command: Command) -> Result<&OsStr> {
     }
 }
 
-fn input(operand: &OsStr) -> Result<Input> {
+fn input(operand: &OsStr, machine: &Machine) -> Result<Input> {
     if operand == "-" {
+        if machine.stdin_is_terminal {
+            return Err(Error::usage("- is standard input, and that is a terminal")
+                .hint("name a file, or send one in: etcd-rescue verify - < FILE"));
+        }
         return Ok(Input::Stdin);
     }
     let path = value::path(operand).map_err(|what| Error::usage(format!("INPUT: {what}")))?;
@@ -234,7 +240,7 @@ fn verify_requests(
     }
     let request = |operand: &OsString| {
         Ok(verify::Request {
-            input: input(operand)?,
+            input: input(operand, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         })
@@ -348,7 +354,7 @@ fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<resto
         ));
     };
     Ok(restore::Request {
-        input: input(operand)?,
+        input: input(operand, machine)?,
         data_dir,
         wal_dir: raw.wal_dir,
         name: raw.name,

@@ -12,6 +12,7 @@ fn resolve_line(line: &str, env: &[(&str, &str)]) -> Result<Invocation> {
     };
     let machine = Machine {
         env: Environment::of(env.iter().map(|(name, value)| (name.into(), value.into()))),
+        stdin_is_terminal: false,
         stdout_is_terminal: false,
         spool_dirs: Vec::new(),
         ask_password: &|user| Ok(format!("asked for {user}")),
@@ -167,14 +168,16 @@ fn operands_are_counted() {
 }
 
 #[test]
-fn a_snapshot_is_not_sent_to_a_terminal() {
+fn a_snapshot_is_not_sent_to_a_terminal_nor_read_from_one() {
     let machine = Machine {
         env: Environment::default(),
+        stdin_is_terminal: true,
         stdout_is_terminal: true,
         spool_dirs: Vec::new(),
         ask_password: &|_| Ok(String::new()),
     };
     assert!(output_operand(OsStr::new("-"), &machine).is_err());
+    assert!(input(OsStr::new("-"), &machine).is_err());
     assert!(output_operand(OsStr::new("x"), &machine).is_ok());
     assert_eq!(save_request("save -", &[]).output, save::Output::Stdout);
 }
