@@ -15,5 +15,6 @@
 #[macro_use]
 mod util;
 
+mod cli;
 mod network;
 mod servers;
