@@ -29,6 +29,8 @@ pub enum Origin {
     DataDir {
         /// The db file inside.
         db: PathBuf,
+        /// The directory of its WAL, if there is one where etcd puts it.
+        wal: Option<PathBuf>,
     },
     /// Standard input.
     Stdin,
@@ -83,8 +85,9 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
     let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
     let (path, origin) = match metadata.is_dir() {
         true => {
-            let db = datadir::find(path)?.db;
-            (db.clone(), Origin::DataDir { db })
+            let found = datadir::find(path)?;
+            let (db, wal) = (found.db, found.wal_dir);
+            (db.clone(), Origin::DataDir { db, wal })
         }
         false => (path.to_owned(), Origin::File(path.to_owned())),
     };
@@ -202,7 +205,13 @@ mod tests {
         for level in ["", "member", "member/snap"] {
             let input = Input::Path(dir.path().join(level));
             let found = open(&input, false, &[], &Unobserved).unwrap();
-            assert_eq!(found.origin, Origin::DataDir { db: db.clone() });
+            assert_eq!(
+                found.origin,
+                Origin::DataDir {
+                    db: db.clone(),
+                    wal: None
+                }
+            );
         }
     }
 
