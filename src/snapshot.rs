@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::bolt::collect::Collect;
 use crate::bolt::walk::{self, Misplaced, Spot, Visitor};
 use crate::bolt::{Db, NotBolt};
+use crate::datadir::tail;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::facts::Facts;
 use crate::etcd::keyspace::Counts;
@@ -195,6 +196,7 @@ pub fn verify(
     )?;
     verdict.input = describe(&candidate, &trailer);
     verdict.learn(walked);
+    verdict.compare_with_wal(&candidate, limits);
     verdict.judge_transport(&trailer, digest);
     verdict.sum_up(options.raw);
     match verdict.sum {
@@ -324,6 +326,29 @@ impl Verdict {
         if let Some(lost) = learned.lost {
             self.report.error(Place::file(), lost.to_string());
             self.structure = Level::Damaged;
+        }
+    }
+
+    /// A data dir may hold committed entries that its db does not have: they would be lost.
+    fn compare_with_wal(&mut self, candidate: &Candidate, limits: &Limits) {
+        let Origin::DataDir { wal: Some(wal), .. } = &candidate.origin else {
+            return;
+        };
+        let place = Place::bucket(b"meta").at_key("consistent_index");
+        let applied = self.facts.consistent_index.unwrap_or(0);
+        match tail::committed(wal, limits) {
+            Ok(committed) if committed > applied => self.report.warning(
+                place,
+                format!(
+                    "{} committed entries after {applied} are in the WAL and not in the db: a snapshot that etcd itself makes would have them",
+                    committed - applied
+                ),
+            ),
+            Ok(_) => {}
+            Err(e) => self.report.warning(
+                Place::file(),
+                format!("whether the WAL has more than the db cannot be told: {e}"),
+            ),
         }
     }
 

@@ -30,6 +30,7 @@ fn to(endpoints: &[&str]) -> ConnectOptions {
             connect: CONNECT,
             call: CALL,
             idle: IDLE,
+            ..Deadlines::default()
         },
         ..ConnectOptions::default()
     }
