@@ -16,5 +16,6 @@
 mod util;
 
 mod cli;
+mod golden;
 mod network;
 mod servers;

@@ -371,6 +371,10 @@ pub fn write_error(path: &Path, source: std::io::Error) -> Error {
 
 /// Refuses a target that exists (dangling links included) unless `force`, and one that is a directory.
 pub fn check_target(target: &Path, force: bool) -> Result<()> {
+    let dir = parent_of(target);
+    std::fs::metadata(&dir).map_err(|e| {
+        Error::io("write into", &dir, e).hint(format!("make it first: mkdir -p {}", dir.display()))
+    })?;
     match target.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => Err(Error::refused(format!(
             "{} is a directory",
