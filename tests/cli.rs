@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -481,6 +482,20 @@ fn nohup_is_respected() {
     running
         .wait(Duration::from_secs(10))
         .signal(Signal::TERM.as_raw());
+}
+
+#[test]
+fn a_pipe_that_says_nothing_does_not_hold_up_a_signal() {
+    let dir = temp_dir();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let mut command = typed(dir.path(), "verify -").command();
+    command.stdin(reader).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    wait_until_signals_are_caught(child.id());
+    crate::util::process::send(&child, Signal::TERM);
+    let status = crate::util::process::wait(&mut child, Duration::from_secs(10));
+    let status = status.expect("an end within ten seconds");
+    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{status:?}");
 }
 
 /// Until SIGTERM has a handler: before that, any program would die of it.
