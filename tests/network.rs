@@ -30,7 +30,6 @@ fn to(endpoints: &[&str]) -> ConnectOptions {
             connect: CONNECT,
             call: CALL,
             idle: IDLE,
-            ..Deadlines::default()
         },
         ..ConnectOptions::default()
     }
