@@ -15,5 +15,6 @@
 #[macro_use]
 mod util;
 
+mod layers;
 mod network;
 mod servers;
