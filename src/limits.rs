@@ -53,9 +53,6 @@ pub struct Deadlines {
     pub call: Duration,
     /// A stream without a byte of progress.
     pub idle: Duration,
-    /// The whole operation from the first connection on, if it is bounded at all
-    /// (`--command-timeout` given, as etcdctl has it).
-    pub whole: Option<Duration>,
 }
 
 impl Default for Deadlines {
@@ -64,7 +61,6 @@ impl Default for Deadlines {
             connect: Duration::from_secs(5),
             call: Duration::from_secs(5),
             idle: Duration::from_secs(30),
-            whole: None,
         }
     }
 }

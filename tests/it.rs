@@ -15,6 +15,7 @@
 #[macro_use]
 mod util;
 
+mod cli;
 mod layers;
 mod network;
 mod servers;

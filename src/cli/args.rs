@@ -55,6 +55,8 @@ pub struct Output {
 pub struct Machine<'a> {
     /// `ETCDCTL_*`
     pub env: Environment,
+    /// Whether standard input is a terminal.
+    pub stdin_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
     /// Where temporary files may be made, in order of preference.
@@ -88,11 +90,12 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             output: output_operand(one(operands, command)?, machine)?,
             force: raw.force,
             spool_dirs: machine.spool_dirs.clone(),
-            connect: connect_options(raw, given("command-timeout"), machine)?,
+            within: given("command-timeout").then_some(raw.command_timeout),
+            connect: connect_options(raw, machine)?,
         }),
         Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
-            input: input(one(operands, command)?)?,
+            input: input(one(operands, command)?, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         }),
@@ -211,8 +214,12 @@ fn one(operands: &[OsString], command: Command) -> Result<&OsStr> {
     }
 }
 
-fn input(operand: &OsStr) -> Result<Input> {
+fn input(operand: &OsStr, machine: &Machine) -> Result<Input> {
     if operand == "-" {
+        if machine.stdin_is_terminal {
+            return Err(Error::usage("- is standard input, and that is a terminal")
+                .hint("name a file, or send one in: etcd-rescue verify - < FILE"));
+        }
         return Ok(Input::Stdin);
     }
     let path = value::path(operand).map_err(|what| Error::usage(format!("INPUT: {what}")))?;
@@ -233,7 +240,7 @@ fn verify_requests(
     }
     let request = |operand: &OsString| {
         Ok(verify::Request {
-            input: input(operand)?,
+            input: input(operand, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         })
@@ -262,7 +269,7 @@ fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
     Ok(save::Output::File(path))
 }
 
-fn connect_options(raw: Raw, bound_the_whole: bool, machine: &Machine) -> Result<ConnectOptions> {
+fn connect_options(raw: Raw, machine: &Machine) -> Result<ConnectOptions> {
     if raw.endpoints.is_empty() {
         return Err(Error::usage("--endpoints names no endpoint")
             .hint("--endpoints https://127.0.0.1:2379"));
@@ -294,7 +301,6 @@ fn connect_options(raw: Raw, bound_the_whole: bool, machine: &Machine) -> Result
             connect: raw.dial_timeout,
             call: raw.command_timeout,
             idle: raw.idle_timeout,
-            whole: bound_the_whole.then_some(raw.command_timeout),
         },
     })
 }
@@ -348,7 +354,7 @@ fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<resto
         ));
     };
     Ok(restore::Request {
-        input: input(operand)?,
+        input: input(operand, machine)?,
         data_dir,
         wal_dir: raw.wal_dir,
         name: raw.name,

@@ -12,6 +12,7 @@ fn resolve_line(line: &str, env: &[(&str, &str)]) -> Result<Invocation> {
     };
     let machine = Machine {
         env: Environment::of(env.iter().map(|(name, value)| (name.into(), value.into()))),
+        stdin_is_terminal: false,
         stdout_is_terminal: false,
         spool_dirs: Vec::new(),
         ask_password: &|user| Ok(format!("asked for {user}")),
@@ -56,6 +57,7 @@ fn wrong_line(line: &str, env: &[(&str, &str)]) -> String {
 fn defaults_are_those_of_etcdctl() {
     let request = save_request("save out.db", &[]);
     assert_eq!(request.output, save::Output::File("out.db".into()));
+    assert_eq!(request.within, None);
     let connect = request.connect;
     assert_eq!(connect.endpoints, ["127.0.0.1:2379"]);
     assert!(!connect.force_tls && !connect.insecure_skip_tls_verify);
@@ -65,7 +67,6 @@ fn defaults_are_those_of_etcdctl() {
     assert_eq!(connect.deadlines.connect, Duration::from_secs(2));
     assert_eq!(connect.deadlines.call, Duration::from_secs(5));
     assert_eq!(connect.deadlines.idle, Duration::from_secs(30));
-    assert_eq!(connect.deadlines.whole, None);
 }
 
 #[test]
@@ -110,16 +111,12 @@ fn variables_set_flags_and_nonsense_names_the_variable() {
 
 #[test]
 fn a_command_timeout_that_is_given_bounds_the_whole() {
-    let given = save_request("save --command-timeout 1m30s out.db", &[])
-        .connect
-        .deadlines;
-    assert_eq!(given.whole, Some(Duration::from_secs(90)));
+    let given = save_request("save --command-timeout 1m30s out.db", &[]);
+    assert_eq!(given.within, Some(Duration::from_secs(90)));
     let env = [("ETCDCTL_COMMAND_TIMEOUT", "9s")];
-    let given = save_request("save out.db", &env).connect.deadlines;
-    assert_eq!(
-        (given.whole, given.call),
-        (Some(Duration::from_secs(9)), Duration::from_secs(9))
-    );
+    let given = save_request("save out.db", &env);
+    assert_eq!(given.within, Some(Duration::from_secs(9)));
+    assert_eq!(given.connect.deadlines.call, Duration::from_secs(9));
 }
 
 #[test]
@@ -171,14 +168,16 @@ fn operands_are_counted() {
 }
 
 #[test]
-fn a_snapshot_is_not_sent_to_a_terminal() {
+fn a_snapshot_is_not_sent_to_a_terminal_nor_read_from_one() {
     let machine = Machine {
         env: Environment::default(),
+        stdin_is_terminal: true,
         stdout_is_terminal: true,
         spool_dirs: Vec::new(),
         ask_password: &|_| Ok(String::new()),
     };
     assert!(output_operand(OsStr::new("-"), &machine).is_err());
+    assert!(input(OsStr::new("-"), &machine).is_err());
     assert!(output_operand(OsStr::new("x"), &machine).is_ok());
     assert_eq!(save_request("save -", &[]).output, save::Output::Stdout);
 }

@@ -279,6 +279,7 @@ mod tests {
             assert_eq!(words.next(), Some("etcd-rescue"), "{line}");
             let machine = Machine {
                 env: Environment::of(env),
+                stdin_is_terminal: true,
                 stdout_is_terminal: true,
                 spool_dirs: Vec::new(),
                 ask_password: &|_| panic!("{line} asks"),

@@ -1,8 +1,8 @@
 //! The program's table of contents: parse, call one operation, render, exit.
 //!
-//! [`parse`] takes the command line apart with the tables of [`commands`] and [`flags`]; [`args`]
-//! makes a request of it; the functions below run the request and print what [`render`] makes of the
-//! outcome; [`exit`] ends the process. Only [`ui`] prints.
+//! `parse` takes the command line apart with the tables of `commands` and `flags`; `args`
+//! makes a request of it; the functions below run the request and print what `render` makes of the
+//! outcome; `exit` ends the process. Only `ui` prints.
 
 mod args;
 mod commands;
@@ -53,6 +53,7 @@ fn run() -> Result<Exit> {
         &Machine {
             env: env::Environment::of(std::env::vars_os()),
             spool_dirs: env::spool_dirs(),
+            stdin_is_terminal: ui::stdin_is_terminal(),
             stdout_is_terminal: ui::stdout_is_terminal(),
             ask_password: &tty::ask_password,
         },

@@ -24,11 +24,13 @@ use crate::observe::Observer;
 mod connect;
 mod endpoint;
 mod explain;
+mod mistrust;
 mod probe;
 mod rank;
 mod receive;
 mod session;
 mod stream;
+mod survey;
 mod tls;
 mod verifier;
 mod wire;
@@ -38,11 +40,12 @@ use endpoint::Endpoint;
 use session::Session;
 use tls::Tls;
 
-pub use rank::{Alarm, Candidate, LAG, LeftOut, Member, Survey};
+pub use rank::LAG;
 pub use receive::Sink;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use stream::fuzz_stream;
 pub use stream::{Received, TRAILER};
+pub use survey::{Alarm, Candidate, LeftOut, Member, Survey};
 
 /// How often a wait looks up to ask whether it should stop.
 const TICK: Duration = Duration::from_millis(100);

@@ -24,6 +24,9 @@ pub struct Request {
     pub output: Output,
     /// Replace an existing output, atomically.
     pub force: bool,
+    /// The whole save must be done within this, if it is bounded at all: etcdctl's
+    /// `--command-timeout`, where it is given.
+    pub within: Option<Duration>,
     /// Where a snapshot for standard output is kept until it is proved, in order of preference.
     pub spool_dirs: Vec<PathBuf>,
 }
@@ -68,8 +71,7 @@ pub fn run(
     stdout: &mut dyn Write,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let whole = request.connect.deadlines.whole;
-    let bounded = whole.map(|limit| Bounded::new(observer, limit));
+    let bounded = request.within.map(|limit| Bounded::new(observer, limit));
     let observer = match &bounded {
         Some(bounded) => bounded,
         None => observer,

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use etcd_rescue::client::{Client, ConnectOptions, Password};
-use etcd_rescue::error::{Error, Kind};
+use etcd_rescue::client::{Client, ConnectOptions, Password, Sink};
+use etcd_rescue::error::{Error, Kind, Result};
 
 use super::{CALL, CONNECT, IDLE, Memory, Watcher, failure, save, to, try_save};
 use crate::util::certs::Ca;
@@ -451,14 +451,14 @@ fn a_signal_ends_any_wait() {
 #[test]
 fn the_sinks_own_errors_pass_through() {
     struct Full(u64);
-    impl etcd_rescue::client::Sink for Full {
-        fn begin(&mut self, total: u64) -> etcd_rescue::error::Result<()> {
+    impl Sink for Full {
+        fn begin(&mut self, total: u64) -> Result<()> {
             match total > self.0 {
                 true => Err(Error::refused("too big").hint("make room")),
                 false => Ok(()),
             }
         }
-        fn chunk(&mut self, _bytes: &[u8]) -> etcd_rescue::error::Result<()> {
+        fn chunk(&mut self, _bytes: &[u8]) -> Result<()> {
             Err(Error::failed("disk on fire"))
         }
     }
@@ -501,4 +501,58 @@ fn what_a_server_says_cannot_harm_a_terminal() {
         text.contains("red") && !text.contains(['\u{1b}', '\n']),
         "{text:?}"
     );
+}
+
+/// Blocks the one thread that there is, at the beginning.
+struct Slow<'a>(&'a dyn Fn());
+
+impl Sink for Slow<'_> {
+    fn begin(&mut self, _total: u64) -> Result<()> {
+        (self.0)();
+        Ok(())
+    }
+    fn chunk(&mut self, _bytes: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Pings find out that a peer is dead before the stream's patience ends, and forgive one that was only away, or a disk
+/// that was only slow.
+#[test]
+fn pings_while_streaming() {
+    let server = Etcd::new("3.7").start();
+    fill::bulk(&mut server.api(), "big/", 640, 100_000);
+    let mut options = to(&[&server.url()]);
+    options.keepalive_time = Duration::from_secs(2);
+    options.keepalive_timeout = Duration::from_secs(3);
+    options.deadlines.idle = Duration::from_secs(60);
+    let client = Client::new(options).unwrap();
+    let watcher = Watcher::default();
+    let survey = client.survey(&watcher).unwrap();
+    let save = |work: &dyn Fn()| client.snapshot(&survey.candidates[0], &mut Slow(work), &watcher);
+
+    save(&|| std::thread::sleep(Duration::from_secs(14))).unwrap();
+
+    std::thread::scope(|scope| {
+        let away = |time| {
+            server.freeze(true);
+            let server = &server;
+            scope.spawn(move || {
+                std::thread::sleep(time);
+                server.freeze(false);
+            });
+        };
+        save(&|| away(Duration::from_millis(11_500))).unwrap();
+
+        let start = Instant::now();
+        let error = save(&|| away(Duration::from_secs(25))).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable);
+        assert!(
+            error.to_string().contains("no answer to a ping"),
+            "{:?} {error:?}",
+            start.elapsed()
+        );
+        let took = start.elapsed();
+        assert!((13..16).contains(&took.as_secs()), "{took:?}");
+    });
 }

@@ -1,6 +1,7 @@
 //! Everything that can be wrong with TLS: its cause in words, and the flag that would help.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use etcd_rescue::client::ConnectOptions;
@@ -9,6 +10,8 @@ use etcd_rescue::error::Kind;
 use super::{failure, save, to};
 use crate::util::certs::{Algorithm, Ca, Pair, Spec};
 use crate::util::etcd::Etcd;
+use crate::util::fake::{Fake, Script};
+use crate::util::process;
 use crate::util::tls::{Tls, auto_cert};
 
 /// Far less than the connect deadline: a known cause needs no waiting.
@@ -224,4 +227,128 @@ fn every_algorithm_on_both_sides() {
             ..showing(&server.endpoint(), ca.cert(), &client)
         });
     }
+}
+
+#[test]
+fn a_certificate_of_the_future() {
+    let ca = Ca::new("only for its directory");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2090, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2120, 1, 1);
+    let pair = Pair {
+        cert: ca.dir().join("future.pem"),
+        key: ca.dir().join("future-key.pem"),
+    };
+    std::fs::write(&pair.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    let server = Fake::start(Script {
+        tls: Some(pair.clone()),
+        ..Script::default()
+    });
+    failure(trusting(&server.endpoint(), &pair.cert))
+        .kind(Kind::Unreachable)
+        .says("valid only from 2090-01-01T00:00:00Z; this machine's clock says 20")
+        .hints("clock")
+        .within(SOON);
+}
+
+#[test]
+fn both_versions_of_tls() {
+    let ca = Ca::new("the test CA");
+    let client = ca.client("root");
+    for flag in ["--tls-max-version=TLS1.2", "--tls-min-version=TLS1.3"] {
+        let tls = Tls::mutual(&ca.server(), ca.cert(), ca.cert(), &client);
+        let server = Etcd::new("3.7").tls(tls).flag(flag).start();
+        save(showing(&server.endpoint(), ca.cert(), &client));
+        failure(trusting(&server.endpoint(), ca.cert()))
+            .kind(Kind::Unreachable)
+            .says("the server asks for a client certificate")
+            .hints("--cert and --key")
+            .within(SOON);
+    }
+}
+
+#[test]
+fn keys_in_every_clothing() {
+    let ca = Ca::new("the test CA");
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(ca.dir());
+        process::run(command, None, Duration::from_secs(20)).ok();
+    };
+    for (algorithm, header) in [
+        (Algorithm::P256, "-----BEGIN EC PRIVATE KEY-----"),
+        (Algorithm::P521, "-----BEGIN EC PRIVATE KEY-----"),
+        (Algorithm::Rsa, "-----BEGIN RSA PRIVATE KEY-----"),
+    ] {
+        let client = ca.issue("root", &Spec::client("root").algorithm(algorithm));
+        let tls = Tls::mutual(&ca.server(), ca.cert(), ca.cert(), &client);
+        let server = Etcd::new("3.7").tls(tls).start();
+        save(showing(&server.endpoint(), ca.cert(), &client));
+
+        let old = ca.dir().join("old.pem");
+        openssl(&[
+            "pkey",
+            "-in",
+            "root-key.pem",
+            "-traditional",
+            "-out",
+            "old.pem",
+        ]);
+        let text = std::fs::read_to_string(&old).unwrap();
+        assert!(text.contains(header), "{}", text.lines().next().unwrap());
+        // As `openssl ecparam -genkey` writes it, and with remarks around it.
+        let dressed = format!(
+            "Bag Attributes\n-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{text}"
+        );
+        std::fs::write(&old, dressed).unwrap();
+        let client = Pair {
+            key: old.clone(),
+            ..client
+        };
+        save(showing(&server.endpoint(), ca.cert(), &client));
+
+        for style in [&["-traditional"][..], &[]] {
+            let locked = [
+                "pkey",
+                "-in",
+                "root-key.pem",
+                "-aes256",
+                "-passout",
+                "pass:x",
+                "-out",
+                "old.pem",
+            ];
+            openssl(&[&locked[..], style].concat());
+            failure(showing(&server.endpoint(), ca.cert(), &client))
+                .kind(Kind::Failed)
+                .says("old.pem: this key is protected by a passphrase")
+                .hints("openssl pkey")
+                .within(SOON);
+        }
+    }
+    let client = ca.client("root").with_wrong_key();
+    failure(showing("https://127.0.0.1:1", ca.cert(), &client))
+        .kind(Kind::Failed)
+        .says("root-key.wrong.pem does not belong to the certificate in")
+        .says("root.pem");
+}
+
+#[test]
+fn a_file_that_may_not_be_read() {
+    let ca = Ca::new("the test CA");
+    failure(trusting(
+        "https://127.0.0.1:1",
+        Path::new("/nowhere/ca.pem"),
+    ))
+    .kind(Kind::Failed)
+    .says("--cacert: cannot open /nowhere/ca.pem: No such file");
+    failure(trusting("https://127.0.0.1:1", ca.dir()))
+        .kind(Kind::Failed)
+        .says("--cacert: cannot read");
+    // Plaintext needs no files, so it does not stumble over them.
+    failure(trusting("http://127.0.0.1:1", Path::new("/nowhere/ca.pem")))
+        .kind(Kind::Unreachable)
+        .says("connection refused");
 }

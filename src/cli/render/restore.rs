@@ -400,7 +400,7 @@ mod tests {
         for part in [
             "Restored my snap.db to /var/lib/etcd/member\n",
             "m1 (1)  peers http://10.0.0.1:2380  (this one)",
-            "revision after           1000000006\n",
+            "revision after            1000000006\n",
             "1000000000, so that watchers start anew; this is Kubernetes data, see --no-bump\n",
             "NOSPACE, raised by member 9",
             "997:995 (from the old member/)",

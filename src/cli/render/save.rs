@@ -127,6 +127,7 @@ mod tests {
             connect: ConnectOptions::default(),
             output,
             force: false,
+            within: None,
             spool_dirs: Vec::new(),
         };
         let outcome = Outcome {
