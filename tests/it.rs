@@ -16,6 +16,10 @@
 mod util;
 
 mod cli;
+<<<<<<< HEAD
 mod golden;
+=======
+mod layers;
+>>>>>>> interop
 mod network;
 mod servers;
