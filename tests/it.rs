@@ -16,10 +16,7 @@
 mod util;
 
 mod cli;
-<<<<<<< HEAD
 mod golden;
-=======
 mod layers;
->>>>>>> interop
 mod network;
 mod servers;
