@@ -1,6 +1,8 @@
 //! How long work tells the outside what it is doing, and hears that it should stop.
 
-use crate::error::Result;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
 
 /// Watches an operation: progress goes out, interruption comes in. Shared by the threads of one operation.
 pub trait Observer: Sync {
@@ -16,6 +18,50 @@ pub trait Observer: Sync {
     /// [`crate::error::Kind::Interrupted`] once a signal has arrived. Called at least once for each
     /// megabyte or tenth of a second of work.
     fn check(&self) -> Result<()>;
+}
+
+/// Passes everything on, and ends the work when its time is up.
+pub struct Bounded<'a> {
+    inner: &'a dyn Observer,
+    limit: Duration,
+    until: Instant,
+}
+
+impl<'a> Bounded<'a> {
+    /// From now on the work has this long.
+    pub fn new(inner: &'a dyn Observer, limit: Duration) -> Bounded<'a> {
+        Bounded {
+            inner,
+            limit,
+            until: Instant::now() + limit,
+        }
+    }
+}
+
+impl Observer for Bounded<'_> {
+    fn stage(&self, name: &str, total: Option<u64>) {
+        self.inner.stage(name, total);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.inner.advance(bytes);
+    }
+
+    fn notice(&self, text: &str) {
+        self.inner.notice(text);
+    }
+
+    /// [`crate::error::Kind::Unreachable`] when the time is up.
+    fn check(&self) -> Result<()> {
+        self.inner.check()?;
+        if Instant::now() < self.until {
+            return Ok(());
+        }
+        Err(
+            Error::unreachable(format!("not done within {:?}", self.limit))
+                .hint("give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same"),
+        )
+    }
 }
 
 /// Watches nothing, never interrupts.

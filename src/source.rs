@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
@@ -28,6 +29,8 @@ pub enum Origin {
     DataDir {
         /// The db file inside.
         db: PathBuf,
+        /// The directory of its WAL, if there is one where etcd puts it.
+        wal: Option<PathBuf>,
     },
     /// Standard input.
     Stdin,
@@ -82,8 +85,9 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
     let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
     let (path, origin) = match metadata.is_dir() {
         true => {
-            let db = db_in(path)?;
-            (db.clone(), Origin::DataDir { db })
+            let found = datadir::find(path)?;
+            let (db, wal) = (found.db, found.wal_dir);
+            (db.clone(), Origin::DataDir { db, wal })
         }
         false => (path.to_owned(), Origin::File(path.to_owned())),
     };
@@ -122,22 +126,6 @@ fn from_file(
         image,
         origin,
         live: false,
-    })
-}
-
-/// The db in a data dir, or in its `member` or `snap` directory.
-fn db_in(dir: &Path) -> Result<PathBuf> {
-    let places = ["member/snap/db", "snap/db", "db"];
-    let found = places
-        .iter()
-        .map(|place| dir.join(place))
-        .find(|path| path.is_file());
-    found.ok_or_else(|| {
-        Error::failed(format!(
-            "{} is a directory without member/snap/db: not an etcd data dir",
-            dir.display()
-        ))
-        .hint("give a snapshot file, or the directory that etcd's --data-dir names")
     })
 }
 
@@ -211,16 +199,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
         let error = open(&Input::Path(dir.path().into()), false, &[], &Unobserved).unwrap_err();
-        assert!(
-            error.to_string().contains("not an etcd data dir"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("is not a data dir"), "{error}");
         let db = dir.path().join("member/snap/db");
         std::fs::write(&db, b"x").unwrap();
         for level in ["", "member", "member/snap"] {
             let input = Input::Path(dir.path().join(level));
             let found = open(&input, false, &[], &Unobserved).unwrap();
-            assert_eq!(found.origin, Origin::DataDir { db: db.clone() });
+            assert_eq!(
+                found.origin,
+                Origin::DataDir {
+                    db: db.clone(),
+                    wal: None
+                }
+            );
         }
     }
 

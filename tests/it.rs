@@ -15,6 +15,10 @@
 #[macro_use]
 mod util;
 
+mod cli;
+mod golden;
 mod hostile;
+mod layers;
+mod network;
 mod seeds;
 mod servers;

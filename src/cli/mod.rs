@@ -1,6 +1,198 @@
-//! Not here yet.
+//! The program's table of contents: parse, call one operation, render, exit.
+//!
+//! `parse` takes the command line apart with the tables of `commands` and `flags`; `args`
+//! makes a request of it; the functions below run the request and print what `render` makes of the
+//! outcome; `exit` ends the process. Only `ui` prints.
 
-/// Not here yet.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+mod args;
+mod commands;
+mod env;
+mod exit;
+mod flags;
+mod help;
+mod humanize;
+mod parse;
+mod progress;
+mod raw;
+mod render;
+mod shell;
+mod signals;
+mod suggest;
+mod table;
+mod tty;
+mod ui;
+
+use std::process::ExitCode;
+
+use args::{Job, Machine, Output};
+use exit::Exit;
+use parse::Parsed;
+use progress::Progress;
+use raw::Format;
+use render::{input_name, input_word};
+
+use crate::error::{Error, Kind, Result};
+use crate::limits::Limits;
+use crate::ops;
+use crate::snapshot::{Sum, Verdict};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    exit::with(run())
+}
+
+fn run() -> Result<Exit> {
+    let typed = match parse::parse(std::env::args_os().skip(1))? {
+        Parsed::Help(about, length) => return answer(&help::text(about, length)),
+        Parsed::Version => return answer(&help::version()),
+        Parsed::Run(typed) => typed,
+    };
+    signals::install()?;
+    let invocation = args::resolve(
+        typed,
+        &Machine {
+            env: env::Environment::of(std::env::vars_os()),
+            spool_dirs: env::spool_dirs(),
+            stdin_is_terminal: ui::stdin_is_terminal(),
+            stdout_is_terminal: ui::stdout_is_terminal(),
+            ask_password: &tty::ask_password,
+        },
+    )?;
+    invocation
+        .warnings
+        .iter()
+        .for_each(|text| ui::warning(text));
+    invocation.debug.iter().for_each(|text| ui::debug(text));
+    match invocation.job {
+        Job::Save(request) => save(&request, invocation.output),
+        Job::Verify(requests) => verify(&requests, invocation.output),
+        Job::Status(request) => status(&request, invocation.output),
+        Job::Restore(request) => restore(&request, invocation.output),
+        Job::Version => answer(&help::version()),
+    }
+}
+
+/// `save OUT`
+fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let mut stdout = ui::stdout_for_bytes()?;
+    let outcome = ops::save::run(request, &Limits::default(), &progress, &mut stdout)?;
+    progress.finish();
+    let text = render::save::text(request, &outcome, format(output));
+    match request.output {
+        ops::save::Output::Stdout => ui::answer_aside(&text),
+        ops::save::Output::File(_) => ui::answer(&text)?,
+    }
+    Ok(Exit::of(outcome.verdict.sum))
+}
+
+/// `verify INPUT...`: all of them, whatever becomes of one; a signal ends it.
+fn verify(requests: &[ops::verify::Request], output: Output) -> Result<Exit> {
+    let format = format(output);
+    let mut worst = Exit::Done;
+    let mut results = Vec::new();
+    for (number, request) in requests.iter().enumerate() {
+        let subject = (requests.len() > 1).then(|| input_word(&request.input));
+        let progress = Progress::new(output.progress, subject);
+        let result = ops::verify::run(request, &Limits::default(), &progress);
+        progress.finish();
+        worst = worst.worse(match &result {
+            Err(error) if error.kind() == Kind::Interrupted => return Err(Error::interrupted()),
+            Err(error) => {
+                ui::error(error);
+                Exit::Told(error.kind())
+            }
+            Ok(verdict) => {
+                let between = if number > 0 && format == Format::Table {
+                    "\n"
+                } else {
+                    ""
+                };
+                let text = render::verify::text(request, verdict, format, ui::Paint::for_stdout());
+                ui::answer(&format!("{between}{text}"))?;
+                tell_verdict(&input_name(&request.input), verdict, format);
+                Exit::of(verdict.sum)
+            }
+        });
+        results.push((request, result));
+    }
+    if format == Format::Json {
+        ui::answer(&render::verify::document(&results, worst.code()))?;
+    }
+    Ok(worst)
+}
+
+/// `status INPUT`
+fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let outcome = ops::status::run(request, &Limits::default(), &progress)?;
+    progress.finish();
+    let format = format(output);
+    ui::answer(&render::status::text(request, &outcome, format))?;
+    let name = input_name(&request.input);
+    if format != Format::Json && (format != Format::Table || outcome.report.is_damaged()) {
+        ui::findings(&name, &outcome.report);
+    }
+    if !outcome.report.is_damaged() {
+        return Ok(Exit::Done);
+    }
+    let problems = render::verify::problems(&outcome.report);
+    let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
+    Err(Error::damaged(format!("{name} is damaged: {problems}"))
+        .hint(format!("{verify} gives the whole verdict")))
+}
+
+/// `restore INPUT --data-dir DIR`
+fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let ending = ops::restore::run(request, &Limits::default(), &progress)?;
+    progress.finish();
+    let format = format(output);
+    let verdict = match ending {
+        ops::restore::Ending::Done(outcome) => {
+            return answer(&render::restore::text(request, &outcome, format));
+        }
+        ops::restore::Ending::BadInput(verdict) => verdict,
+    };
+    if format == Format::Json {
+        ui::answer(&render::restore::bad_input(request, &verdict))?;
+    }
+    let name = input_name(&request.input);
+    ui::findings(&name, &verdict.report);
+    let summary = render::verify::summary(&verdict);
+    let word = render::verify::word(verdict.sum);
+    let error = Error::damaged(format!("{name} is {word}; nothing was written ({summary})"));
+    Err(match verdict.sum {
+        Sum::Unproven => error.hint(RAW),
+        _ => error.hint(
+            "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
+        ),
+    })
+}
+
+/// What a raw copy is told.
+const RAW: &str = "it has no SHA-256 at its end, as a raw copy of member/snap/db has none, so nothing shows that it arrived whole; \
+                   add --raw to accept it if you know where it comes from";
+
+/// What was found, on standard error, unless the answer on standard output has it.
+fn tell_verdict(name: &str, verdict: &Verdict, format: Format) {
+    if matches!(format, Format::Simple | Format::Fields) {
+        ui::findings(name, &verdict.report);
+    }
+    if verdict.sum == Sum::Unproven {
+        ui::hint(&format!("{name}: {RAW}"));
+    }
+}
+
+/// `-w`, or what suits the reader.
+fn format(output: Output) -> Format {
+    output.format.unwrap_or(match ui::stdout_is_terminal() {
+        true => Format::Table,
+        false => Format::Simple,
+    })
+}
+
+fn answer(text: &str) -> Result<Exit> {
+    ui::answer(text)?;
+    Ok(Exit::Done)
 }

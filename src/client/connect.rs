@@ -154,7 +154,9 @@ async fn secure(
             let end = End::of(&error);
             let other = match end {
                 End::Tls(rustls::Error::InvalidMessage(_)) => explain::recognise(&seen.head()),
-                End::Closed | End::Io(..) => other_protocol(target).await,
+                End::Closed | End::Io(..) => {
+                    other_protocol(target, Instant::now() + SECOND_OPINION).await
+                }
                 End::Tls(_) => None,
             };
             Err(explain::no_tls(target, tls, &end, other))
@@ -170,6 +172,44 @@ async fn http2(
     seen: Seen,
     until: Instant,
 ) -> Result<Link> {
+    let endpoint = tuned(target)?;
+    let plaintext = target.endpoint.tls_name.is_none();
+    let watched = seen.clone();
+    let mut attempt = std::pin::pin!(async move {
+        match endpoint.connect_with_connector(Once(Some(stream))).await {
+            Ok(channel) => (Some(channel), watched.first_frame().await),
+            Err(_) => (None, false),
+        }
+    });
+    let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+    let mut other = None;
+    let mut done = timeout_at(half, attempt.as_mut()).await;
+    if done.is_err() {
+        // Some TLS servers wait for the rest of what they take for a record, so silence is worth a question, too.
+        if plaintext {
+            other = other_protocol(target, until).await;
+        }
+        if other.is_none() {
+            done = timeout_at(until, attempt).await;
+        }
+    }
+    match done {
+        Ok((Some(channel), true)) if is_http2(&seen.head()) => Ok(Link { channel, seen }),
+        Err(_) if other.is_none() => Err(explain::silent(target, Stage::Http2)),
+        _ => {
+            if other.is_none() {
+                other = explain::recognise(&seen.head());
+            }
+            if other.is_none() && plaintext {
+                other = other_protocol(target, Instant::now() + SECOND_OPINION).await;
+            }
+            Err(explain::no_http2(target, &seen, other))
+        }
+    }
+}
+
+/// tonic's endpoint, with the settings that mattered.
+fn tuned(target: &Target) -> Result<tonic::transport::Endpoint> {
     let authority = target.endpoint.authority();
     let odd = |e: &dyn std::error::Error| {
         Error::usage(format!("endpoint {}: {e}", target.endpoint))
@@ -200,26 +240,7 @@ async fn http2(
             endpoint = endpoint.keep_alive_timeout(patience);
         }
     }
-    let attempt = async {
-        match endpoint.connect_with_connector(Once(Some(stream))).await {
-            Ok(channel) => (Some(channel), seen.first_frame().await),
-            Err(_) => (None, false),
-        }
-    };
-    match timeout_at(until, attempt).await {
-        Ok((Some(channel), true)) if is_http2(&seen.head()) => Ok(Link { channel, seen }),
-        Ok(_) => {
-            let other = match explain::recognise(&seen.head()) {
-                Some(found) => Some(found),
-                None if target.tls.is_none() || target.endpoint.tls_name.is_none() => {
-                    other_protocol(target).await
-                }
-                None => None,
-            };
-            Err(explain::no_http2(target, &seen, other))
-        }
-        Err(_) => Err(explain::silent(target, Stage::Http2)),
-    }
+    Ok(endpoint)
 }
 
 /// A server begins with SETTINGS on stream 0 (RFC 9113, 3.4).
@@ -229,8 +250,8 @@ fn is_http2(head: &[u8]) -> bool {
 
 /// Both of etcd's listeners hang up without a word when the other protocol comes in, so a second connection asks in
 /// that protocol. `None` when the answer is none or the same as before.
-async fn other_protocol(target: &Target) -> Option<Speaks> {
-    let until = Instant::now() + SECOND_OPINION;
+async fn other_protocol(target: &Target, until: Instant) -> Option<Speaks> {
+    let until = until.min(Instant::now() + SECOND_OPINION);
     let mut socket = dial(target, until).await.ok()?;
     let seen = Seen::default();
     if target.endpoint.tls_name.is_some() {
@@ -259,7 +280,11 @@ async fn other_protocol(target: &Target) -> Option<Speaks> {
     let name = rustls::pki_types::ServerName::try_from("localhost").ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     // Whether the handshake succeeds does not matter; what counts is that the answer is TLS.
-    let _ = timeout_at(until, connector.connect(name, Tap::new(socket, seen.clone()))).await;
+    let _ = timeout_at(
+        until,
+        connector.connect(name, Tap::new(socket, seen.clone())),
+    )
+    .await;
     explain::recognise(&seen.head()).filter(|found| *found == Speaks::Tls)
 }
 

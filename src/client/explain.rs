@@ -3,12 +3,10 @@
 //! Every function gives one [`Kind::Unreachable`](crate::error::Kind::Unreachable) error that begins with the endpoint,
 //! says the cause, and where a flag would help names it. Text that a peer sent is escaped and cut before it is shown.
 
-use rustls::{AlertDescription, CertificateError};
-
 use super::connect::Target;
 use super::endpoint::Address;
-use super::tls::{Tls, Trust};
-use super::verifier::is_ca_as_end_entity;
+use super::mistrust::tls_error;
+use super::tls::Tls;
 use super::wire::{End, Seen};
 use crate::error::Error;
 use crate::report::printable;
@@ -36,6 +34,9 @@ pub enum Speaks {
     /// HTTP/2 without TLS.
     Http2,
 }
+
+/// The one call that needs the whole cluster.
+pub const LOG_IN: &str = "log in";
 
 /// Recognises a protocol by its first bytes.
 pub fn recognise(head: &[u8]) -> Option<Speaks> {
@@ -129,10 +130,12 @@ pub fn no_tls(target: &Target, tls: &Tls, end: &End, other: Option<Speaks>) -> E
             at(target, "TLS was tried, but what came back is no TLS").hint(plaintext)
         }
         (End::Tls(error), _) => tls_error(target, tls, error),
-        (End::Closed, _) => at(target, "the server hung up during the TLS handshake").hint(
+        (End::Io(_, text), _) if !end.is_hangup() => {
+            at(target, format!("the TLS handshake failed: {text}"))
+        }
+        _ => at(target, "the server hung up during the TLS handshake").hint(
             "if the port speaks plaintext, use http://; if it wants a client certificate, --cert and --key; etcd's log has the reason",
         ),
-        (End::Io(_, text), _) => at(target, format!("the TLS handshake failed: {text}")),
     }
 }
 
@@ -153,11 +156,11 @@ pub fn no_http2(target: &Target, seen: &Seen, other: Option<Speaks>) -> Error {
             target,
             format!("this port answers in HTTP/1.1: {}", first_line(&seen.head())),
         )
-        .hint("it may be etcd's peer or metrics port: use the one of --listen-client-urls, 2379 by default"),
+        .hint("it may be etcd's peer or metrics port; use the client port, of --listen-client-urls, 2379 by default"),
         (_, Some(End::Tls(error)), Some(tls)) => tls_error(target, tls, &error),
-        (_, Some(End::Closed), None) => at(target, "the server hung up without an answer")
+        (_, Some(end), None) if end.is_hangup() => at(target, "the server hung up without an answer")
             .hint("check that this is etcd's client port; if it speaks TLS, use https:// with --cacert"),
-        (_, Some(End::Closed), Some(_)) => at(target, "the server hung up after the TLS handshake")
+        (_, Some(end), Some(_)) if end.is_hangup() => at(target, "the server hung up after the TLS handshake")
             .hint("check that this is etcd's client port; etcd's log has the reason"),
         (_, Some(End::Io(_, text)), _) => at(target, format!("the connection broke: {text}")),
         _ => at(
@@ -168,147 +171,14 @@ pub fn no_http2(target: &Target, seen: &Seen, other: Option<Speaks>) -> Error {
     }
 }
 
-/// rustls gave up, or the server did by an alert.
-fn tls_error(target: &Target, tls: &Tls, error: &rustls::Error) -> Error {
-    match error {
-        rustls::Error::InvalidCertificate(why) => certificate(target, tls, why),
-        rustls::Error::AlertReceived(alert) => alerted(target, tls, *alert),
-        rustls::Error::PeerIncompatible(why) => at(
-            target,
-            format!("no common ground in TLS: {why:?} (we speak TLS 1.2 and 1.3)"),
-        ),
-        other => at(target, format!("TLS failed: {other}")),
-    }
-}
-
-/// The server's certificate does not convince us.
-fn certificate(target: &Target, tls: &Tls, why: &CertificateError) -> Error {
-    use CertificateError::{
-        BadSignature, Expired, ExpiredContext, InvalidPurposeContext, NotValidForName,
-        NotValidForNameContext, NotValidYet, NotValidYetContext, Other, UnknownIssuer,
-    };
-    const SKIP: &str =
-        "or --insecure-skip-tls-verify, which trusts anyone who answers at this address";
-    match why {
-        UnknownIssuer | BadSignature => match &tls.trust {
-            Trust::File(path) => at(
-                target,
-                format!(
-                    "the server's certificate was not signed by any CA in {}",
-                    path.display()
-                ),
-            )
-            .hint(
-                "--cacert must be the CA that signed the server's certificate (kubeadm: /etc/kubernetes/pki/etcd/ca.crt, not /etc/kubernetes/pki/ca.crt)",
-            ),
-            Trust::Public | Trust::Anything => at(
-                target,
-                "the server's certificate was not signed by a public CA, and no --cacert was given",
-            )
-            .hint("give the CA that signed it: --cacert ca.crt (kubeadm: /etc/kubernetes/pki/etcd/ca.crt)"),
-        },
-        NotValidForNameContext {
-            expected,
-            presented,
-        } => {
-            let names: Vec<String> = presented.iter().map(|name| plain_name(name)).collect();
-            let valid = match names.as_slice() {
-                [] => "it names no host at all (no subjectAltName)".to_owned(),
-                names => format!("it is valid for {}", names.join(", ")),
-            };
-            at(
-                target,
-                format!(
-                    "the server's certificate is not valid for {}: {valid}",
-                    expected.to_str()
-                ),
-            )
-            .hint(match names.is_empty() {
-                true => format!("the certificate needs a subjectAltName; until then {}", skip_only(SKIP)),
-                false => format!("use one of these names in --endpoints, {SKIP}"),
-            })
-        }
-        NotValidForName => at(target, "the server's certificate is for another host").hint(SKIP),
-        ExpiredContext { time, not_after } => at(
-            target,
-            format!(
-                "the server's certificate expired on {}; this machine's clock says {}",
-                date(*not_after),
-                date(*time)
-            ),
-        )
-        .hint(format!(
-            "check the clock; renew the certificate (kubeadm certs renew etcd-server), {SKIP}"
-        )),
-        NotValidYetContext { time, not_before } => at(
-            target,
-            format!(
-                "the server's certificate is valid only from {}; this machine's clock says {}",
-                date(*not_before),
-                date(*time)
-            ),
-        )
-        .hint(format!("check this machine's clock, {SKIP}")),
-        Expired | NotValidYet => at(target, "the server's certificate is not valid at this time")
-            .hint(format!("check this machine's clock, {SKIP}")),
-        InvalidPurposeContext { .. } => at(target, format!("the server's certificate: {why}"))
-            .hint("it needs the extended key usage serverAuth"),
-        Other(other) if is_ca_as_end_entity(other) => at(
-            target,
-            "the server's certificate is itself a CA (CA:TRUE), and it is not in --cacert",
-        )
-        .hint("give this very certificate as --cacert to trust it"),
-        other => at(target, format!("the server's certificate cannot be accepted: {other}"))
-            .hint(skip_only(SKIP)),
-    }
-}
-
-/// The server ended TLS and said why in one word.
-fn alerted(target: &Target, tls: &Tls, alert: AlertDescription) -> Error {
-    use AlertDescription::{
-        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
-        CertificateUnknown, DecryptError, HandshakeFailure, NoApplicationProtocol, ProtocolVersion,
-        UnknownCA, UnsupportedCertificate,
-    };
-    match (alert, &tls.cert) {
-        // TLS 1.2 has no alert of its own for a missing certificate; Go sends bad_certificate, others handshake_failure.
-        (CertificateRequired | BadCertificate | HandshakeFailure, None) => {
-            at(target, "the server asks for a client certificate")
-                .hint("give --cert and --key (kubeadm: /etc/kubernetes/pki/etcd/healthcheck-client.crt and .key)")
-        }
-        (UnknownCA | BadCertificate | CertificateUnknown | DecryptError | AccessDenied, Some(cert)) => at(
-            target,
-            format!(
-                "the server does not accept the client certificate {} ({alert:?})",
-                cert.display()
-            ),
-        )
-        .hint("it must be signed by the server's --trusted-ca-file, for clientAuth, and must not be expired; etcd's log has the reason"),
-        (CertificateExpired, Some(cert)) => at(
-            target,
-            format!("the server says that the client certificate {} is expired", cert.display()),
-        )
-        .hint(format!(
-            "see: openssl x509 -noout -dates -in {} (kubeadm certs renew etcd-healthcheck-client)",
-            cert.display()
-        )),
-        (CertificateRevoked | UnsupportedCertificate | CertificateRequired, Some(cert)) => at(
-            target,
-            format!("the server refuses the client certificate {}: {alert:?}", cert.display()),
-        ),
-        (NoApplicationProtocol, _) => at(target, "the server speaks TLS, but not HTTP/2 over it")
-            .hint("it may not be etcd's client port; use the one of --listen-client-urls"),
-        (ProtocolVersion, _) => at(target, "the server speaks neither TLS 1.2 nor TLS 1.3"),
-        _ => at(target, format!("the server ended TLS with the alert {alert:?}"))
-            .hint("etcd's log has the reason"),
-    }
-}
-
 /// A call failed. `doing` completes "could not …".
 pub fn call(target: &Target, doing: &str, error: &etcd_client::Error, seen: &Seen) -> Error {
     match error {
         etcd_client::Error::GRpcStatus(status) => answered(target, doing, status, seen),
-        other => at(target, format!("could not {doing}: {}", shorten(&other.to_string()))),
+        other => at(
+            target,
+            format!("could not {doing}: {}", shorten(&other.to_string())),
+        ),
     }
 }
 
@@ -321,20 +191,24 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
         return error;
     }
     if has("permission denied") {
-        return at(target, format!("no permission to {doing}: {said}"))
-            .hint("with authentication on, etcd lets only users with the root role take a snapshot: --user root, or a client certificate whose CN is such a user");
+        return at(target, format!("no permission to take a snapshot: {said}"))
+            .hint("with authentication on, only users with the root role may: --user root, or a client certificate whose CN is such a user");
     }
     if has("user name is empty") || has("user name not found") {
-        return at(target, format!("could not {doing}: authentication is on, and nobody is logged in"))
-            .hint("give --user (with the root role), or a client certificate whose CN is such a user");
+        return at(
+            target,
+            format!("could not {doing}: authentication is on, and nobody is logged in"),
+        )
+        .hint("give --user (with the root role), or a client certificate whose CN is such a user");
     }
     if has("invalid user ID or password") {
         return at(target, "user name or password is wrong".to_owned())
             .hint("check --user and --password");
     }
     if has("user not found") {
-        return at(target, format!("could not {doing}: {said}"))
-            .hint("there is no such user; the CN of a client certificate counts as a user name, too");
+        return at(target, format!("could not {doing}: {said}")).hint(
+            "there is no such user; the CN of a client certificate counts as a user name, too",
+        );
     }
     if status.code() == Code::Unimplemented || has("404") {
         return at(target, format!("this is not etcd's v3 client API: {said}"))
@@ -365,6 +239,10 @@ fn broken(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -> 
         (Some(End::Closed), _) if !deepest.contains("GOAWAY") => {
             "the server closed the connection".to_owned()
         }
+        // Nothing ended the connection from outside: hyper did, for want of an answer to its ping.
+        (None, _) if deepest.contains("broken pipe") || deepest.contains("keep-alive") => {
+            "no answer to a ping in time".to_owned()
+        }
         _ => deepest,
     };
     Some(at(target, format!("could not {doing}: {how}")))
@@ -377,11 +255,16 @@ pub fn at(target: &Target, what: impl Into<String>) -> Error {
 
 /// A call got no answer in time.
 pub fn unanswered(target: &Target, doing: &str, waited: std::time::Duration) -> Error {
-    at(
+    let error = at(
         target,
         format!("could not {doing}: no answer within {}", seconds(waited)),
-    )
-    .hint("etcd may be hanging, or without a leader; its log has the reason")
+    );
+    match doing {
+        LOG_IN => error.hint(
+            "logging in with a password needs a leader; a client certificate (--cert, --key) whose CN is the user does not",
+        ),
+        _ => error.hint("etcd may be hanging; its log has the reason"),
+    }
 }
 
 /// `5s`, `0.2s`.
@@ -404,27 +287,9 @@ pub fn shorten(text: &str) -> String {
 }
 
 fn first_line(head: &[u8]) -> String {
-    printable(head.split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or(head))
-}
-
-/// webpki shows names as `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
-fn plain_name(name: &str) -> String {
-    let inner = name
-        .split_once('(')
-        .and_then(|(_, rest)| rest.strip_suffix(')'))
-        .unwrap_or(name);
-    shorten(inner.trim_matches('"'))
-}
-
-/// `or --flag, which …` at the beginning of a sentence.
-fn skip_only(skip: &str) -> String {
-    skip.trim_start_matches("or ").to_owned()
-}
-
-/// A certificate's time in UTC.
-fn date(time: rustls::pki_types::UnixTime) -> String {
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("{} s after 1970", time.as_secs()), |t| t.to_string())
+    printable(
+        head.split(|b| *b == b'\r' || *b == b'\n')
+            .next()
+            .unwrap_or(head),
+    )
 }

@@ -24,11 +24,13 @@ use crate::observe::Observer;
 mod connect;
 mod endpoint;
 mod explain;
+mod mistrust;
 mod probe;
 mod rank;
 mod receive;
 mod session;
 mod stream;
+mod survey;
 mod tls;
 mod verifier;
 mod wire;
@@ -38,11 +40,12 @@ use endpoint::Endpoint;
 use session::Session;
 use tls::Tls;
 
-pub use rank::{Alarm, Candidate, LAG, LeftOut, Member, Survey};
+pub use rank::LAG;
 pub use receive::Sink;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use stream::fuzz_stream;
 pub use stream::{Received, TRAILER};
+pub use survey::{Alarm, Candidate, LeftOut, Member, Survey};
 
 /// How often a wait looks up to ask whether it should stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -98,8 +101,9 @@ impl Client {
     /// [`Kind::Failed`](crate::error::Kind::Failed) for a file that cannot be used, each named.
     pub fn new(options: ConnectOptions) -> Result<Client> {
         if options.endpoints.is_empty() {
-            return Err(Error::usage("no endpoint is given")
-                .hint("give one or more: --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379"));
+            return Err(Error::usage("no endpoint is given").hint(
+                "give one or more: --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379",
+            ));
         }
         let tls_flags = options.has_tls_flags();
         let endpoints = options
@@ -154,9 +158,10 @@ impl Client {
         let members = answers.into_iter().map(|answer| answer.member).collect();
         let mut survey = rank::rank(&endpoints, members)?;
         if needless {
-            survey
-                .notices
-                .insert(0, "the server has no authentication; --user is not needed".into());
+            survey.notices.insert(
+                0,
+                "the server has no authentication; --user is not needed".into(),
+            );
         }
         for notice in &survey.notices {
             observer.notice(notice);

@@ -5,8 +5,8 @@ use etcd_client::proto::PbStatusResponse;
 use super::Password;
 use super::connect::Target;
 use super::explain;
-use super::rank::{Alarm, Member};
 use super::session::Session;
+use super::survey::{Alarm, Member};
 use crate::error::Result;
 
 /// What an endpoint said, and whether `--user` was needless there.

@@ -48,7 +48,7 @@ impl<'a> Session<'a> {
                 other => other,
             }
         };
-        let etcd = within(target, "log in", target.deadlines.call, &seen, login).await?;
+        let etcd = within(target, explain::LOG_IN, target.deadlines.call, &seen, login).await?;
         Ok(Session {
             target,
             seen,

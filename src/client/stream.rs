@@ -349,19 +349,46 @@ mod tests {
             (vec![(a, u64::MAX)], "no disk could hold"),
             (vec![(a, 425)], "announces 1025 bytes"),
             (vec![(a, 424)], "ended early: 600 of 1024"),
-            (vec![(a, 424), (&[][..], 424)], "empty message came at byte 600, with 424"),
+            (
+                vec![(a, 424), (&[][..], 424)],
+                "empty message came at byte 600, with 424",
+            ),
             (vec![(a, 424), (&[][..], 0)], "empty message"),
             (vec![(a, 424), (b, 1)], "says that 1 bytes remain, but 0 do"),
-            (vec![(a, 424), (&b[..400], 25)], "says that 25 bytes remain, but 24 do"),
-            (vec![(a, 424), (&IMAGE[..425], 0)], "425 bytes came where 424 were left"),
+            (
+                vec![(a, 424), (&b[..400], 25)],
+                "says that 25 bytes remain, but 24 do",
+            ),
+            (
+                vec![(a, 424), (&IMAGE[..425], 0)],
+                "425 bytes came where 424 were left",
+            ),
             (vec![(a, 424), (b, 0)], "not the SHA-256"),
-            (vec![(a, 424), (b, 0), (&sha[..31], 0)], "31 bytes where its SHA-256"),
-            (vec![(a, 424), (b, 0), (&[][..], 0)], "0 bytes where its SHA-256"),
-            (vec![(a, 424), (b, 0), (a, 0)], "600 bytes where its SHA-256"),
-            (vec![(a, 424), (b, 0), (&sha, 1)], "says that 1 bytes remain"),
+            (
+                vec![(a, 424), (b, 0), (&sha[..31], 0)],
+                "31 bytes where its SHA-256",
+            ),
+            (
+                vec![(a, 424), (b, 0), (&[][..], 0)],
+                "0 bytes where its SHA-256",
+            ),
+            (
+                vec![(a, 424), (b, 0), (a, 0)],
+                "600 bytes where its SHA-256",
+            ),
+            (
+                vec![(a, 424), (b, 0), (&sha, 1)],
+                "says that 1 bytes remain",
+            ),
             (vec![(a, 424), (b, 0), (&wrong, 0)], "the server sent 0101"),
-            (vec![(a, 424), (b, 0), (&sha, 0), (&sha, 0)], "after the trailer"),
-            (vec![(a, 424), (b, 0), (&sha, 0), (&[][..], 0)], "after the trailer"),
+            (
+                vec![(a, 424), (b, 0), (&sha, 0), (&sha, 0)],
+                "after the trailer",
+            ),
+            (
+                vec![(a, 424), (b, 0), (&sha, 0), (&[][..], 0)],
+                "after the trailer",
+            ),
         ] {
             let error = feed(&messages).unwrap_err();
             assert!(error.to_string().contains(wanted), "{wanted:?}: {error}");
@@ -400,7 +427,13 @@ mod tests {
         fuzz_stream(&data);
         let mut check = StreamCheck::new();
         let half = [0x40; 512];
-        check.push(Message { remaining_bytes: 512, blob: &half, version: "" }).unwrap();
+        check
+            .push(Message {
+                remaining_bytes: 512,
+                blob: &half,
+                version: "",
+            })
+            .unwrap();
         assert_eq!(check.total(), Some(1024));
     }
 }

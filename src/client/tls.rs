@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::{CertificateError, ClientConfig, InconsistentKeys, RootCertStore};
 
 use super::ConnectOptions;
-use super::verifier::{AcceptAnything, Verifier};
+use super::verifier::{AcceptAnything, Verifier, dates};
 use crate::error::{Error, Result};
 
 /// A PEM file of certificates or a key is kilobytes; the bundle of every public CA is a quarter megabyte.
@@ -23,8 +23,17 @@ pub struct Tls {
     pub config: Arc<ClientConfig>,
     /// What a server's certificate is checked against.
     pub trust: Trust,
-    /// The client certificate's file, if we have one.
-    pub cert: Option<PathBuf>,
+    /// Who we are, if we have a client certificate.
+    pub identity: Option<Identity>,
+}
+
+/// Our client certificate.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its file.
+    pub cert: PathBuf,
+    /// Why its dates will not do, if they will not. It is still shown: the server decides.
+    pub dates: Option<CertificateError>,
 }
 
 /// What a server's certificate is checked against.
@@ -80,12 +89,17 @@ impl Tls {
                 )
             }
         };
+        let mut identity = None;
         let mut config = match (&options.cert, &options.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert, "--cert")?;
                 let private = private_key(key)?;
                 check_pair(cert, &chain, key, &private, &provider)?;
+                identity = Some(Identity {
+                    cert: cert.clone(),
+                    dates: chain.first().and_then(dates),
+                });
                 builder
                     .with_client_auth_cert(chain, private)
                     .map_err(|e| unusable(key, "--key").because(e))?
@@ -109,7 +123,7 @@ impl Tls {
         Ok(Tls {
             config: Arc::new(config),
             trust,
-            cert: options.cert.clone(),
+            identity,
         })
     }
 }
@@ -256,7 +270,9 @@ fn nothing_in(path: &Path, flag: &str, pem: &[u8], wanted: &str) -> Error {
 }
 
 fn holds(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -308,7 +324,8 @@ mod tests {
             assert_eq!(load(options(&key)), "fine");
             let said = load(options(&pair(algorithm).1));
             assert!(
-                said.contains("c.key does not belong to the certificate in") && said.contains("c.crt"),
+                said.contains("c.key does not belong to the certificate in")
+                    && said.contains("c.crt"),
                 "{said}"
             );
         }
@@ -331,7 +348,10 @@ mod tests {
             (cacert(""), "ca.crt: the file is empty"),
             (cacert("hello"), "ca.crt: this is no PEM file"),
             (cacert("0\u{1}\u{2}"), "ca.crt: this looks like DER"),
-            (cacert(&key), "ca.crt: there is a private key in it, but no certificate"),
+            (
+                cacert(&key),
+                "ca.crt: there is a private key in it, but no certificate",
+            ),
             (
                 cacert("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
                 "ca.crt: cannot be used",
@@ -341,13 +361,20 @@ mod tests {
                 "ca.crt: a -----BEGIN line has no -----END",
             ),
             (with_key(""), "c.key: the file is empty"),
-            (with_key(&cert), "c.key: there is a certificate in it, but no private key"),
             (
-                with_key("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+                with_key(&cert),
+                "c.key: there is a certificate in it, but no private key",
+            ),
+            (
+                with_key(
+                    "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                ),
                 "openssl pkey",
             ),
             (
-                with_key("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"),
+                with_key(
+                    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+                ),
                 "protected by a passphrase",
             ),
             (
@@ -355,15 +382,24 @@ mod tests {
                 "c.key: cannot be used",
             ),
             (
-                ConnectOptions { cert: files.put("c.crt", &cert), ..ConnectOptions::default() },
+                ConnectOptions {
+                    cert: files.put("c.crt", &cert),
+                    ..ConnectOptions::default()
+                },
                 "without --key",
             ),
             (
-                ConnectOptions { key: files.put("c.key", &key), ..ConnectOptions::default() },
+                ConnectOptions {
+                    key: files.put("c.key", &key),
+                    ..ConnectOptions::default()
+                },
                 "without --cert",
             ),
             (
-                ConnectOptions { cacert: Some("/nowhere/ca.crt".into()), ..ConnectOptions::default() },
+                ConnectOptions {
+                    cacert: Some("/nowhere/ca.crt".into()),
+                    ..ConnectOptions::default()
+                },
                 "--cacert: cannot open /nowhere/ca.crt",
             ),
         ] {

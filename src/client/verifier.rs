@@ -96,6 +96,26 @@ pub fn is_ca_as_end_entity(other: &rustls::OtherError) -> bool {
     other.to_string() == "CaUsedAsEndEntity"
 }
 
+/// Whether a certificate is expired or not valid yet, by asking webpki to verify it as a server's: it looks at the dates
+/// first (see [`Verifier`]), and what else it finds does not matter here.
+pub fn dates(certificate: &CertificateDer<'_>) -> Option<CertificateError> {
+    use CertificateError::{ExpiredContext, NotValidYetContext};
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .ok()?;
+    let name = ServerName::try_from("localhost").ok()?;
+    match verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now()) {
+        Err(rustls::Error::InvalidCertificate(
+            found @ (ExpiredContext { .. } | NotValidYetContext { .. }),
+        )) => Some(found),
+        _ => None,
+    }
+}
+
 /// `--insecure-skip-tls-verify`: nothing is checked, not even the handshake's signature, so that a server with a
 /// certificate of any make can still be saved.
 #[derive(Debug)]
@@ -153,5 +173,68 @@ impl ServerCertVerifier for AcceptAnything {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    /// A self-signed CA:TRUE certificate for `localhost`, valid from 2020 until the given year.
+    fn marked_ca(until: i32) -> CertificateDer<'static> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn verdict(
+        shown: &CertificateDer<'static>,
+        trusted: &CertificateDer<'static>,
+        name: &'static str,
+    ) -> std::result::Result<(), CertificateError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Verifier::new(roots, vec![trusted.clone()], &provider).unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        match verifier.verify_server_cert(shown, &[], &name, &[], UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(rustls::Error::InvalidCertificate(why)) => Err(why),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_pinned_ca_serves_under_its_own_name_and_dates_only() {
+        let good = marked_ca(2120);
+        assert_eq!(verdict(&good, &good, "localhost"), Ok(()));
+        assert!(matches!(
+            verdict(&good, &good, "example.com"),
+            Err(CertificateError::NotValidForNameContext { .. })
+        ));
+        let other = marked_ca(2120);
+        assert!(matches!(
+            verdict(&other, &good, "localhost"),
+            Err(CertificateError::Other(other)) if is_ca_as_end_entity(&other)
+        ));
+        let old = marked_ca(2021);
+        assert!(matches!(
+            verdict(&old, &old, "localhost"),
+            Err(CertificateError::ExpiredContext { .. })
+        ));
+    }
+
+    #[test]
+    fn dates_are_found_without_trust() {
+        assert_eq!(dates(&marked_ca(2120)), None);
+        let not_after = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_609_459_200));
+        assert!(matches!(
+            dates(&marked_ca(2021)),
+            Some(CertificateError::ExpiredContext { not_after: found, .. }) if found == not_after
+        ));
     }
 }

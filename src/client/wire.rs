@@ -32,6 +32,14 @@ pub enum End {
 }
 
 impl End {
+    /// Whether the peer hung up. Closing a socket with unread data in it looks like a reset from this side.
+    pub fn is_hangup(&self) -> bool {
+        matches!(
+            self,
+            End::Closed | End::Io(std::io::ErrorKind::ConnectionReset, _)
+        )
+    }
+
     /// What an I/O error on a TLS or plain socket means.
     pub fn of(error: &std::io::Error) -> End {
         match error.get_ref().and_then(|e| e.downcast_ref()) {
@@ -104,11 +112,16 @@ impl Seen {
 }
 
 /// Passes bytes through and tells [`Seen`].
+///
+/// A failed write is not passed on: "broken pipe" says nothing, and a stack that hears of it stops reading, although the
+/// reason may still lie in the receive buffer (an alert, a status, a GOAWAY). From then on writes go nowhere, and the
+/// read side, which is as dead, ends the connection once everything that came has been read.
 #[derive(Debug)]
 pub struct Tap<S> {
     inner: S,
     seen: Seen,
     full: bool,
+    write_error: Option<End>,
 }
 
 impl<S> Tap<S> {
@@ -118,26 +131,31 @@ impl<S> Tap<S> {
             inner,
             seen,
             full: false,
+            write_error: None,
         }
     }
-}
 
-impl<S: AsyncRead + Unpin> Tap<S> {
-    /// "Broken pipe" says nothing. What the peer said before it hung up may still lie in the receive buffer, and after
-    /// a failed write nobody else will read it.
-    fn write_failed(&mut self, cx: &mut Context<'_>, error: &std::io::Error) {
-        const ENOUGH: usize = 64;
-        let mut scratch = [0; 4096];
-        for _ in 0..ENOUGH {
-            if self.seen.end().is_some() {
-                return;
-            }
-            let mut buf = ReadBuf::new(&mut scratch);
-            if Pin::new(&mut *self).poll_read(cx, &mut buf).is_pending() {
-                break;
-            }
+    /// The peer closed it; when the network was the reason, only the write knew.
+    fn closed(&self) -> End {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match &self.write_error {
+            Some(End::Io(BrokenPipe | ConnectionReset, _)) | None => End::Closed,
+            Some(other) => other.clone(),
         }
-        self.seen.ended(End::of(error));
+    }
+
+    fn swallow<T>(
+        &mut self,
+        polled: Poll<std::io::Result<T>>,
+        instead: T,
+    ) -> Poll<std::io::Result<T>> {
+        match polled {
+            Poll::Ready(Err(error)) => {
+                self.write_error = Some(End::of(&error));
+                Poll::Ready(Ok(instead))
+            }
+            other => other,
+        }
     }
 }
 
@@ -152,7 +170,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
         match &polled {
             Poll::Ready(Ok(())) => match buf.filled().get(before..) {
-                Some([]) | None if buf.remaining() > 0 => this.seen.ended(End::Closed),
+                Some([]) | None if buf.remaining() > 0 => this.seen.ended(this.closed()),
                 Some(new) if !this.full => this.full = this.seen.read(new),
                 _ => {}
             },
@@ -163,22 +181,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
-        if let Poll::Ready(Err(error)) = &polled {
-            this.write_failed(cx, error);
+        if this.write_error.is_some() {
+            return Poll::Ready(Ok(buf.len()));
         }
-        polled
+        let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.swallow(polled, buf.len())
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        let this = self.get_mut();
+        if this.write_error.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        this.swallow(polled, ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -191,11 +214,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Err(error)) = &polled {
-            this.write_failed(cx, error);
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if this.write_error.is_some() {
+            return Poll::Ready(Ok(length));
         }
-        polled
+        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.swallow(polled, length)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -16,6 +16,7 @@
 //! server/etcdserver/api/snap/snapshotter.go, db.go]
 
 pub mod boot;
+pub mod tail;
 
 use std::fmt;
 use std::io::ErrorKind;

@@ -93,9 +93,9 @@ fn auth(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
 }
 
 fn role(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
-    let role = Role::decode(value).map_err(|e| error(e.to_string()))?;
+    let name = Role::decode_with(value, |_| {}).map_err(|e| error(e.to_string()))?;
     facts.roles += 1;
-    same_name("role", role.name, key)
+    same_name("role", name, key)
 }
 
 fn user(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
@@ -120,7 +120,7 @@ fn cluster(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
             facts.cluster_version = Some(version(value)?);
             Ok(())
         }
-        b"downgrade" => match serde_json::from_slice::<Value>(value) {
+        b"downgrade" => match serde_json::from_slice::<Value>(json(value)?) {
             Ok(Value::Object(downgrade)) => match downgrade.get("enabled") {
                 Some(Value::Bool(true)) => Err((
                     Severity::Note,
@@ -153,7 +153,7 @@ fn lease(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
 
 fn member(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
     let id = members::parse_id(key).map_err(|e| error(e.to_string()))?;
-    let member = members::decode(value).map_err(|e| error(e.to_string()))?;
+    let member = members::decode(json(value)?).map_err(|e| error(e.to_string()))?;
     let found = member.id;
     facts.members.push(member);
     match found == id {
@@ -179,7 +179,7 @@ fn meta(key: &[u8], value: &[u8], facts: &mut Facts, marks: &mut Marks) -> Resul
         b"consistent_index" => facts.consistent_index = Some(number(value)?),
         b"term" => facts.term = Some(number(value)?),
         b"confState" => {
-            serde_json::from_slice::<serde_json::Map<String, Value>>(value)
+            serde_json::from_slice::<serde_json::Map<String, Value>>(json(value)?)
                 .map_err(|e| error(format!("confState is not a JSON object: {e}")))?;
         }
         b"scheduledCompactRev" => marks.scheduled = Some(mark(value)?),
@@ -205,6 +205,17 @@ fn number(value: &[u8]) -> Result<u64, Fault> {
     match value.len() {
         8 => bytes::u64_be(value, 0).map_err(|e| error(e.to_string())),
         len => Err(error(format!("number of {len} bytes, expected 8"))),
+    }
+}
+
+/// JSON that is short enough to be decoded: decoded it may take twenty times its length.
+fn json(value: &[u8]) -> Result<&[u8], Fault> {
+    const LONGEST: usize = 256 << 10;
+    match value.len() {
+        ..=LONGEST => Ok(value),
+        len => Err(error(format!(
+            "JSON of {len} bytes, expected at most {LONGEST}"
+        ))),
     }
 }
 

@@ -2,17 +2,20 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one.
 pub fn spool(
-    mut reader: impl Read,
+    mut reader: impl Read + AsFd,
     name: &str,
     dirs: &[PathBuf],
     observer: &dyn Observer,
@@ -21,7 +24,7 @@ pub fn spool(
     observer.stage("reading", None);
     let mut buffer = vec![0; 256 << 10];
     loop {
-        observer.check()?;
+        wait_until_readable(&reader, observer)?;
         let len = match reader.read(&mut buffer) {
             Ok(0) => return Ok(file),
             Ok(len) => len,
@@ -38,6 +41,23 @@ pub fn spool(
             .hint("point TMPDIR at a directory with more room")
         })?;
         observer.advance(len as u64);
+    }
+}
+
+/// Waits for bytes or the end of them, and looks up ten times a second: whoever writes into a pipe
+/// may take their time, and a signal must not have to wait for them.
+fn wait_until_readable(reader: impl AsFd, observer: &dyn Observer) -> Result<()> {
+    const TICK: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 100_000_000,
+    };
+    loop {
+        observer.check()?;
+        match poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&TICK)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            // What cannot be waited for can be read, or says why not.
+            Ok(_) | Err(_) => return Ok(()),
+        }
     }
 }
 
@@ -84,11 +104,16 @@ mod tests {
     fn what_goes_in_comes_out_and_no_name_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let dirs = [PathBuf::from("/nonexistent"), dir.path().to_owned()];
-        let bytes = vec![5; 600_000];
-        let file = spool(bytes.as_slice(), "stdin", &dirs, &Unobserved).unwrap();
+        let pipe = || {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            // The last one goes unread.
+            std::thread::spawn(move || writer.write_all(&[5; 600_000]));
+            reader
+        };
+        let file = spool(pipe(), "stdin", &dirs, &Unobserved).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 600_000);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let error = spool(bytes.as_slice(), "stdin", &dirs[..1], &Unobserved).unwrap_err();
+        let error = spool(pipe(), "stdin", &dirs[..1], &Unobserved).unwrap_err();
         assert!(error.to_string().contains("/nonexistent"));
     }
 }

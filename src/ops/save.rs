@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::io::staged::{self, StagedFile};
 use crate::io::{Image, spool};
 use crate::limits::Limits;
-use crate::observe::Observer;
+use crate::observe::{Bounded, Observer};
 use crate::snapshot::{self, Options, Verdict, Verified};
 use crate::source::{Candidate, Origin};
 use crate::transport::TRAILER;
@@ -24,6 +24,9 @@ pub struct Request {
     pub output: Output,
     /// Replace an existing output, atomically.
     pub force: bool,
+    /// The whole save must be done within this, if it is bounded at all: etcdctl's
+    /// `--command-timeout`, where it is given.
+    pub within: Option<Duration>,
     /// Where a snapshot for standard output is kept until it is proved, in order of preference.
     pub spool_dirs: Vec<PathBuf>,
 }
@@ -68,6 +71,11 @@ pub fn run(
     stdout: &mut dyn Write,
 ) -> Result<Outcome> {
     let started = Instant::now();
+    let bounded = request.within.map(|limit| Bounded::new(observer, limit));
+    let observer = match &bounded {
+        Some(bounded) => bounded,
+        None => observer,
+    };
     if let Output::File(path) = &request.output {
         staged::check_target(path, request.force)?;
     }
@@ -78,7 +86,7 @@ pub fn run(
         let saved = save_from(&client, candidate, request, limits, observer, stdout);
         match (saved, candidates.peek()) {
             (Ok(saved), _) => return Ok(outcome(candidate, saved, started)),
-            (Err(e), Some(next)) if is_the_members_fault(&e) => {
+            (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
                 observer.notice(&format!(
                     "{e}; trying {} next, from the beginning",
                     next.member.endpoint

@@ -104,18 +104,30 @@ pub const READWRITE: i32 = 2;
 impl<'a> Role<'a> {
     /// Decodes the value.
     pub fn decode(bytes: &'a [u8]) -> Result<Role<'a>, Malformed> {
-        let mut role = Role::default();
+        let mut key_permission = Vec::new();
+        let name = Role::decode_with(bytes, |permission| key_permission.push(permission))?;
+        Ok(Role {
+            name,
+            key_permission,
+        })
+    }
+
+    /// Decodes the value without keeping its permissions, of which a hostile one has millions; returns
+    /// the name.
+    pub fn decode_with(
+        bytes: &'a [u8],
+        mut each: impl FnMut(Permission<'a>),
+    ) -> Result<&'a [u8], Malformed> {
+        let mut name: &[u8] = &[];
         for field in wire::fields("authpb.Role", bytes) {
             let field = field?;
             match field.number {
-                1 => role.name = field.bytes()?,
-                2 => role
-                    .key_permission
-                    .push(Permission::decode(field.message("authpb.Permission")?)?),
+                1 => name = field.bytes()?,
+                2 => each(Permission::decode(field.message("authpb.Permission")?)?),
                 _ => {}
             }
         }
-        Ok(role)
+        Ok(name)
     }
 
     /// The bytes that every etcd writes.

@@ -8,7 +8,7 @@
 //!            +-- metadata   ConfState {voters, learners}, index, term
 //! ```
 //!
-//! Sources: [etcd v3.5.33 and v3.7.1 server/etcdserver/api/snap/snapshotter.go]; the JSON is in [`v2store`].
+//! Sources: [etcd v3.5.33 and v3.7.1 server/etcdserver/api/snap/snapshotter.go]; the JSON is in `v2store`.
 //! 3.7 and later only write it.
 
 mod v2store;

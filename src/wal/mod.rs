@@ -22,7 +22,8 @@
 //! Sources: [etcd v3.7.1 server/storage/wal/wal.go, encoder.go, decoder.go, repair.go]; the same in
 //! v3.4.45 wal/ and v3.5.33 server/wal/.
 //!
-//! [`fresh`] makes the log with which a restored member starts; [`read`] reads any.
+//! [`fresh()`] makes the log with which a restored member starts, and `datadir::boot` what goes with it;
+//! [`read()`] reads any log.
 
 mod log;
 mod read;

@@ -36,10 +36,10 @@ pub fn bbolt<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Output {
     process::run(command, None, TIMEOUT)
 }
 
-/// A command with nothing of the developer's environment but the API version that 3.3 and older
-/// scripts set.
+/// A command with nothing of the developer's environment. (`ETCDCTL_API=3` is the default from 3.4 on,
+/// and later tools warn of it.)
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("ETCDCTL_API", "3");
+    command.env_clear();
     command
 }

@@ -20,17 +20,16 @@ use self::owner::Owner;
 use self::place::{Staging, Target};
 pub use self::plan::Plan;
 use self::rebuild::{Rebuild, Rebuilt};
+use crate::datadir::boot::{Boot, boot};
 use crate::error::{Error, Result};
-use crate::etcd::facts::Member;
 use crate::etcd::ids::{self, NewCluster};
-use crate::etcd::{members, urls};
+use crate::etcd::urls;
 use crate::io::{Image, staged};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::proto::walpb::Metadata;
 use crate::snapshot::{self, Options, Peek, Snapshot, Verdict, Verified};
 use crate::source::{self, Candidate, Input, Origin};
-use crate::{snap, transport, wal};
+use crate::{transport, wal};
 
 /// What to restore, where, and as whom. Defaults are etcdutl's where etcdutl has the flag.
 #[derive(Clone, Debug)]
@@ -121,6 +120,7 @@ struct Job<'r> {
     options: Options,
     token: Token,
     cluster: NewCluster,
+    boot: Boot,
     owner: Owner,
 }
 
@@ -173,6 +173,7 @@ impl<'r> Job<'r> {
             peek,
             options,
             token,
+            boot: boot(&cluster, &request.name)?,
             cluster,
             owner,
         })
@@ -210,15 +211,14 @@ impl<'r> Job<'r> {
             Err(verdict) => return Ok(Ending::BadInput(verdict)),
         };
         let staging = Staging::create(&self.target, observer)?;
-        let snap_dir = staging.member.dir("snap")?;
+        staging.member.dir("snap")?;
         let (db, db_path) = staging.member.file("snap/db")?;
-        let members = &self.cluster.members;
         let mut rebuild = match self.peek.page_size {
             0 => None,
             _ => Some(Rebuild::new(
                 &db,
                 &self.peek,
-                members,
+                &self.boot,
                 self.request.bump,
                 limits,
             )?),
@@ -236,7 +236,7 @@ impl<'r> Job<'r> {
         let rebuilt = rebuild.finish().map_err(|e| e.within(db_path.display()))?;
         let plan = Plan::new(&self, &snapshot, rebuilt.revision)?;
         plan::refuse_unknown_version(&snapshot)?;
-        self.write_log(&staging, &snap_dir)?;
+        self.write_log(&staging)?;
         check_written(&db, &db_path, &rebuilt, &snapshot, limits, observer)?;
         self.owner.apply(staging.member.path(), observer)?;
         if let Some(wal) = &staging.wal {
@@ -273,43 +273,14 @@ impl<'r> Job<'r> {
     }
 
     /// The WAL and the .snap with which the new cluster begins.
-    fn write_log(&self, staging: &Staging, snap_dir: &Path) -> Result<()> {
-        let me = self.cluster.member(&self.request.name)?;
-        let records: Vec<_> = self
-            .cluster
-            .members
-            .iter()
-            .map(members::encode)
-            .collect::<Result<_>>()?;
-        let members = self.cluster.members.iter().zip(&records);
-        let founders: Vec<_> = members
-            .map(|(member, context)| wal::Founder {
-                id: member.id,
-                context,
-            })
-            .collect();
-        let metadata = Metadata {
-            node_id: me.id,
-            cluster_id: self.cluster.id,
-        };
-        let log = wal::fresh(&metadata, &founders);
-        let wal_path = staging
-            .wal_dir()?
-            .join("0000000000000000-0000000000000000.wal");
-        let file = write_new(&wal_path, &log)?;
+    fn write_log(&self, staging: &Staging) -> Result<()> {
+        let wal_path = staging.wal_dir()?.join(self.boot.wal_name.to_string());
+        let file = write_new(&wal_path, &self.boot.wal)?;
         preallocate(&file, wal::SEGMENT_SIZE).map_err(|e| staged::write_error(&wal_path, e))?;
-        let index = self.cluster.members.len() as u64;
-        let snap = snap::fresh(
-            &self
-                .cluster
-                .members
-                .iter()
-                .map(v2_member)
-                .collect::<Vec<_>>(),
-        )?;
+        let snap_name = self.boot.snap_name.to_string();
         write_new(
-            &snap_dir.join(format!("{:016x}-{index:016x}.snap", rebuild::TERM)),
-            &snap,
+            &staging.member.path().join("snap").join(snap_name),
+            &self.boot.snap,
         )?;
         Ok(())
     }
@@ -349,15 +320,6 @@ fn new_cluster(request: &Request, token: &str) -> Result<NewCluster> {
         cluster.check_advertised(&request.name, &advertised)?;
     }
     Ok(cluster)
-}
-
-/// A member as the .snap has it before it first starts.
-fn v2_member(member: &Member) -> snap::Member {
-    snap::Member {
-        id: member.id,
-        peer_urls: member.peer_urls.clone(),
-        ..snap::Member::default()
-    }
 }
 
 /// A new file with these bytes, 0600.

@@ -16,10 +16,9 @@ use std::fs::File;
 
 use super::Bump;
 use crate::bolt::build::{Builder, Built};
+use crate::datadir::boot::Boot;
 use crate::error::{Error, Result};
-use crate::etcd::facts::Member;
 use crate::etcd::keyspace::Counts;
-use crate::etcd::members;
 use crate::etcd::revision::{RecordKey, Revision};
 use crate::io::staged::Steady;
 use crate::limits::Limits;
@@ -28,9 +27,6 @@ use crate::snapshot::{Follower, Peek};
 /// How far `Bump::Auto` moves the revision of a Kubernetes snapshot: a week at 1,500 writes a second.
 const KUBERNETES_BUMP: u64 = 1_000_000_000;
 
-/// The raft term in which a restored cluster begins.
-pub const TERM: u64 = 1;
-
 /// What a gathered entry costs besides its bytes.
 const OVERHEAD: usize = 64;
 
@@ -38,8 +34,8 @@ const OVERHEAD: usize = 64;
 pub struct Rebuild<'f> {
     builder: Builder<Steady<'f>>,
     members: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Raft index of the last entry of the fresh log: one for each member.
-    index: u64,
+    consistent_index: u64,
+    term: u64,
     bump: Bump,
     /// Revisions that are marked as compacted in the source: the new one must be above them.
     compacted: i64,
@@ -97,24 +93,24 @@ impl<'f> Rebuild<'f> {
     pub fn new(
         file: &'f File,
         peek: &Peek,
-        new_members: &[Member],
+        boot: &Boot,
         bump: Bump,
         limits: &Limits,
     ) -> Result<Rebuild<'f>> {
-        let mut records = BTreeMap::new();
-        for member in new_members {
-            records.insert(
-                members::format_id(member.id).into_bytes(),
-                members::encode(member)?,
-            );
-        }
         Ok(Rebuild {
             builder: Builder::new(Steady::new(file), peek.page_size)?,
-            index: records.len() as u64,
-            members: records,
+            consistent_index: boot.consistent_index,
+            term: boot.term,
+            members: boot.members.iter().cloned().collect(),
             bump,
             compacted: compacted(peek),
-            pending: VecDeque::from([b"cluster" as &[u8], b"key", b"members", b"members_removed", b"meta"]),
+            pending: VecDeque::from([
+                b"cluster" as &[u8],
+                b"key",
+                b"members",
+                b"members_removed",
+                b"meta",
+            ]),
             bucket: Kind::Pass,
             small: BTreeMap::new(),
             small_key: Vec::new(),
@@ -209,10 +205,10 @@ impl<'f> Rebuild<'f> {
         }
         self.small.insert(
             b"consistent_index".to_vec(),
-            self.index.to_be_bytes().to_vec(),
+            self.consistent_index.to_be_bytes().to_vec(),
         );
         self.small
-            .insert(b"term".to_vec(), TERM.to_be_bytes().to_vec());
+            .insert(b"term".to_vec(), self.term.to_be_bytes().to_vec());
         if self.revision.bump > 0 {
             let mark = Revision {
                 main: self.revision.after,

@@ -1,0 +1,178 @@
+//! What a verification says: three levels, their sum, and everything that was found and learned.
+
+use serde::Serialize;
+
+use super::pass::Learned;
+use crate::bolt::NotBolt;
+use crate::datadir::tail;
+use crate::etcd::facts::Facts;
+use crate::limits::Limits;
+use crate::report::{Place, Report};
+use crate::source::{Candidate, Origin};
+use crate::transport::{self, Trailer};
+
+/// How one level of the check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Checked, nothing wrong.
+    Good,
+    /// Checked, and wrong.
+    Damaged,
+    /// There is nothing to check it against (transport of a raw copy).
+    Absent,
+    /// Not checked, because another level left nothing to check or was not asked for.
+    Unchecked,
+}
+
+/// The sum of the three levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Sum {
+    /// All three levels good, or the missing trailer was accepted with `--raw`.
+    Good,
+    /// At least one level is damaged.
+    Damaged,
+    /// Structure and meaning are good, and there is no SHA-256 to prove that nothing changed on the way.
+    Unproven,
+}
+
+/// What `verify` says about one input: three levels, their sum, the findings, and what was learned.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What the input was found to be: `snapshot`, `raw copy`, `data dir` …
+    pub input: String,
+    /// Length in bytes as found, trailer included.
+    pub length: u64,
+    /// Is the SHA-256 trailer there, and right?
+    pub transport: Level,
+    /// The trailer found, if any, and the SHA-256 computed over the image, both lower-case hex.
+    pub sha256: Sha256s,
+    /// Is it a sound bbolt file?
+    pub structure: Level,
+    /// Is what it holds an etcd db that makes sense?
+    pub meaning: Level,
+    /// The sum.
+    pub sum: Sum,
+    /// What was found, from all three levels.
+    pub report: Report,
+    /// What was learned; incomplete when the structure is damaged.
+    pub facts: Facts,
+}
+
+/// The two ends of the transport check, as lower-case hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sha256s {
+    /// What the trailer says.
+    pub trailer: Option<String>,
+    /// What the image has.
+    pub computed: Option<String>,
+}
+
+impl Verdict {
+    pub(super) fn new(candidate: &Candidate, limits: &Limits) -> Verdict {
+        Verdict {
+            input: "unknown".into(),
+            length: candidate.image.len(),
+            transport: Level::Unchecked,
+            sha256: Sha256s::default(),
+            structure: Level::Unchecked,
+            meaning: Level::Unchecked,
+            sum: Sum::Damaged,
+            report: Report::new(limits.findings),
+            facts: Facts::default(),
+        }
+    }
+
+    pub(super) fn not_bolt(&mut self, not_bolt: NotBolt, name: &str) {
+        self.input = not_bolt.name().into();
+        self.structure = Level::Damaged;
+        self.report
+            .error(Place::file(), not_bolt.into_error(name).to_string());
+    }
+
+    pub(super) fn learn(&mut self, learned: Learned) {
+        self.structure = level(&learned.structure);
+        self.meaning = match (self.structure, level(&learned.meaning)) {
+            (Level::Damaged, Level::Good) => Level::Unchecked,
+            (_, meaning) => meaning,
+        };
+        self.report.absorb(learned.structure);
+        self.report.absorb(learned.meaning);
+        self.facts = learned.facts;
+        if let Some(lost) = learned.lost {
+            self.report.error(Place::file(), lost.to_string());
+            self.structure = Level::Damaged;
+        }
+    }
+
+    /// A data dir may hold committed entries that its db does not have: they would be lost.
+    pub(super) fn compare_with_wal(&mut self, candidate: &Candidate, limits: &Limits) {
+        let Origin::DataDir { wal: Some(wal), .. } = &candidate.origin else {
+            return;
+        };
+        let place = Place::bucket(b"meta").at_key("consistent_index");
+        let applied = self.facts.consistent_index.unwrap_or(0);
+        match tail::committed(wal, limits) {
+            Ok(committed) if committed > applied => self.report.warning(
+                place,
+                format!(
+                    "{} committed entries after {applied} are in the WAL and not in the db: a snapshot that etcd itself makes would have them",
+                    committed - applied
+                ),
+            ),
+            Ok(_) => {}
+            Err(e) => self.report.warning(
+                Place::file(),
+                format!("whether the WAL has more than the db cannot be told: {e}"),
+            ),
+        }
+    }
+
+    pub(super) fn judge_transport(&mut self, trailer: &Trailer, computed: [u8; 32]) {
+        let found = trailer.bytes();
+        self.sha256 = Sha256s {
+            trailer: found.map(transport::hex),
+            computed: Some(transport::hex(computed)),
+        };
+        match trailer.fault(computed) {
+            None if found.is_some() => self.transport = Level::Good,
+            None => self.transport = Level::Absent,
+            Some((place, what)) => {
+                self.transport = Level::Damaged;
+                self.report.error(place, what);
+            }
+        }
+    }
+
+    pub(super) fn sum_up(&mut self, raw: bool) {
+        let levels = [self.transport, self.structure, self.meaning];
+        self.sum = if levels.contains(&Level::Damaged) || self.meaning != Level::Good {
+            Sum::Damaged
+        } else if self.transport == Level::Good || raw {
+            Sum::Good
+        } else {
+            Sum::Unproven
+        };
+    }
+}
+
+fn level(report: &Report) -> Level {
+    match report.is_damaged() {
+        true => Level::Damaged,
+        false => Level::Good,
+    }
+}
+
+/// What the input was found to be.
+pub(super) fn describe(candidate: &Candidate, trailer: &Trailer) -> String {
+    let what = match &candidate.origin {
+        Origin::DataDir { .. } => "data dir",
+        _ if trailer.bytes().is_some() => "snapshot",
+        _ => "raw copy",
+    };
+    match candidate.live {
+        true => format!("{what} in use"),
+        false => what.into(),
+    }
+}
