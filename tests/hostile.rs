@@ -2,12 +2,14 @@
 //! and memory, and the input as it was.
 
 mod anatomy;
+mod bombs;
 mod cases;
 pub mod craft;
 mod cuts;
 mod doors;
 mod flips;
 pub mod house;
+mod program;
 
 use house::PAGE_SIZES;
 

@@ -49,8 +49,10 @@ pub struct Counts {
     pub tombstones: u64,
     /// Live keys.
     pub live_keys: u64,
-    /// Records without a value at all, which `--bump-revision` leaves.
+    /// Records without a value at all, which `--bump-revision` leaves, and the main revision of the last.
     pub markers: u64,
+    /// See `markers`.
+    pub last_marker: i64,
     /// A key under `/registry/` was seen.
     pub kubernetes: bool,
 }
@@ -135,6 +137,7 @@ impl Keyspace {
         };
         if item.value_len == 0 && !key.tombstone && key.revision.sub == 0 {
             self.counts.markers += 1;
+            self.counts.last_marker = key.revision.main;
             return Ok(());
         }
         let found = match item.scan.finish() {
@@ -184,7 +187,7 @@ impl Keyspace {
         }
     }
 
-    /// The bucket is complete: what can be said only now.
+    /// All is read: what can be said only now.
     pub fn finish(&mut self, report: &mut Report) {
         let mut keys_of = BTreeMap::<i64, u64>::new();
         for lease in self.dangling.values() {

@@ -69,6 +69,8 @@ impl<'l> Meaning<'l> {
                 );
             }
         }
+        // Not when its bucket ends: a hostile file has thousands of that name.
+        self.keyspace.finish(&mut self.report);
         let counts = self.keyspace.counts;
         self.facts.hash = self.hash;
         self.facts.revision = counts.revision;
@@ -81,6 +83,12 @@ impl<'l> Meaning<'l> {
         self.facts.members.sort_by_key(|member| member.id);
         self.facts.total_entries = self.facts.buckets.iter().map(|bucket| bucket.entries).sum();
         buckets::finish(&mut self.facts, &self.marks, &mut self.report);
+        if counts.last_marker > self.facts.compact_revision.unwrap_or(0) {
+            self.report.error(
+                Place::bucket(keyspace::BUCKET).at_key(format!("{}/0", counts.last_marker)),
+                "record without a value; a bump would have marked its revision as compacted",
+            );
+        }
         (self.facts, self.report)
     }
 
@@ -168,9 +176,6 @@ impl Visitor for Meaning<'_> {
     }
 
     fn bucket_end(&mut self) -> Result<()> {
-        if self.is_key {
-            self.keyspace.finish(&mut self.report);
-        }
         Ok(())
     }
 

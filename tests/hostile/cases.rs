@@ -533,7 +533,7 @@ pub const PERSISTED_FREELIST: &[Case] = &[
             let leaf = h.leaves[0];
             persist(h, false, |free| free.push(leaf));
         },
-        Structure("page in use is in the freelist"),
+        Structure("page in use and in the freelist"),
     ),
     file(
         "freelist-leaves-a-page-out",
@@ -689,7 +689,19 @@ pub const MEANING: &[Case] = &[
         },
         Remark("deleted already"),
     ),
-    content("bump-marker", |c| append(c, (revision(1_000_000, 0), vec![])), Remark("1 revision-bump markers")),
+    content(
+        "bump-marker",
+        |c| {
+            append(c, (revision(1_000_000, 0), vec![]));
+            meta_entry(c, "scheduledCompactRev", &revision(1_000_000, 0));
+        },
+        Remark("1 revision-bump markers"),
+    ),
+    content(
+        "bump-marker-without-a-compaction-mark",
+        |c| append(c, (revision(1_000_000, 0), vec![])),
+        Meaning("record without a value"),
+    ),
     content("bump-marker-with-a-sub-revision", |c| append(c, (revision(1_000_000, 3), vec![])), Meaning("without a key")),
     // --- leases
     content("lease-that-does-not-exist", |c| append(c, put(11, 0, b"l", 11, 1, b"", 99)), Remark("attached to lease 0000000000000063, which does not exist")),

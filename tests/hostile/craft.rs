@@ -33,9 +33,7 @@ pub mod meta {
     pub const MAGIC: usize = 16;
     pub const VERSION: usize = 20;
     pub const PAGE_SIZE: usize = 24;
-    pub const FLAGS: usize = 28;
     pub const ROOT: usize = 32;
-    pub const SEQUENCE: usize = 40;
     pub const FREELIST: usize = 48;
     pub const MARK: usize = 56;
     pub const TXID: usize = 64;

@@ -34,7 +34,7 @@ pub fn image(snapshot: &[u8]) -> File {
 }
 
 /// Flips one byte after the other, on all cores; `judge` gets the place and the damaged bytes.
-fn flip_all(bytes: &[u8], masks: fn(usize) -> Vec<u8>, judge: &(dyn Fn(usize, &[u8]) + Sync)) {
+fn flip_all(bytes: &[u8], parts: &[Part], judge: &(dyn Fn(usize, &[u8]) + Sync)) {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn flip_all(bytes: &[u8], masks: fn(usize) -> Vec<u8>, judge: &(dyn Fn(usize, &[
                     let Some(&sound) = bytes.get(at) else {
                         break;
                     };
-                    for mask in masks(at) {
+                    for mask in masks(at, parts) {
                         bytes[at] = sound ^ mask;
                         judge(at, &bytes);
                     }
@@ -57,11 +57,13 @@ fn flip_all(bytes: &[u8], masks: fn(usize) -> Vec<u8>, judge: &(dyn Fn(usize, &[
     });
 }
 
-/// All bits at once and one bit alone, a different one in each byte; every bit in the meta pages.
-fn masks(at: usize) -> Vec<u8> {
-    match at % 4096 < meta::END && at < 8192 {
-        true => (0..8).map(|bit| 1 << bit).chain([0xff]).collect(),
-        false => vec![0xff, 1 << (at % 8)],
+/// All bits at once and one bit alone, a different one in each byte; every bit of the metas, and of what
+/// is behind the image: the trailer.
+fn masks(at: usize, parts: &[Part]) -> Vec<u8> {
+    match parts.get(at) {
+        Some(Part::Unused) => vec![0xff],
+        Some(Part::Meta) | None => (0..8).map(|bit| 1 << bit).chain([0xff]).collect(),
+        Some(_) => vec![0xff, 1 << (at % 8)],
     }
 }
 
@@ -69,28 +71,31 @@ fn masks(at: usize) -> Vec<u8> {
 fn no_flip_is_missed_in_a_snapshot() {
     for (name, bytes) in snapshots() {
         assert!(doors::is_good(&bytes, false), "{name}");
-        flip_all(&bytes, masks, &|at, flipped| {
-            for raw in [false, true] {
-                assert!(!doors::is_good(flipped, raw), "{name}: byte {at}, raw {raw}");
-            }
+        let parts = anatomy::of(&image(&bytes));
+        // What --raw does not take, nothing takes.
+        flip_all(&bytes, &parts, &|at, flipped| {
+            assert!(!doors::is_good(flipped, true), "{name}: byte {at} was missed");
         });
     }
 }
 
 #[test]
-fn without_a_trailer_only_free_bytes_can_change() {
+fn without_a_trailer_only_free_bytes_can_change_in_silence() {
     for (name, bytes) in snapshots() {
         let file = image(&bytes);
         let parts = anatomy::of(&file);
         let quiet = doors::verify(&file.bytes, true).unwrap().report.total();
-        let missed: BTreeMap<Part, AtomicUsize> = parts.iter().map(|part| (*part, AtomicUsize::new(0))).collect();
-        flip_all(&file.bytes, masks, &|at, flipped| {
+        let missed: BTreeMap<Part, AtomicUsize> = parts
+            .iter()
+            .map(|part| (*part, AtomicUsize::new(0)))
+            .collect();
+        flip_all(&file.bytes, &parts, &|at, flipped| {
             if !doors::is_good(flipped, true) {
                 return;
             }
             let part = parts[at];
-            let remarks = doors::verify(flipped, true).unwrap().report.total();
-            let told = part == Part::BucketName && remarks > quiet;
+            // A bucket or a key that etcd does not know: good, with a warning.
+            let told = doors::verify(flipped, true).unwrap().report.total() > quiet;
             assert!(
                 told || part.is_free_to_change(),
                 "{name}: byte {at} ({part:?}), {:#04x} made {:#04x}, was missed",
@@ -99,12 +104,13 @@ fn without_a_trailer_only_free_bytes_can_change() {
             );
             missed[&part].fetch_add(1, Ordering::Relaxed);
         });
-        let mut of_part = BTreeMap::<Part, usize>::new();
+        let mut flips = BTreeMap::<Part, usize>::new();
         for (at, part) in parts.iter().enumerate() {
-            *of_part.entry(*part).or_default() += masks(at).len();
+            *flips.entry(*part).or_default() += masks(at, &parts).len();
         }
         for (part, missed) in missed {
-            println!("{name}: {part:?}: {missed:?} of {} flips missed", of_part[&part]);
+            let flips = flips[&part];
+            println!("{name}: {part:?}: {missed:?} of {flips} flips left it good");
         }
     }
 }

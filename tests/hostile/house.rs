@@ -47,11 +47,14 @@ impl House {
             let value = match name.as_slice() {
                 b"key" if items.len() >= 4 => {
                     let (last, front) = items.split_last().unwrap();
-                    let share = front.len().div_ceil(3);
-                    let mut children = Vec::new();
-                    for (leaf, items) in leaves.iter_mut().zip(front.chunks(share)) {
-                        *leaf = file.leaf(items);
-                        children.push((items[0].1.clone(), *leaf));
+                    // Dealt out to more where a page could not count them.
+                    let share = front.len().div_ceil(3).min(20_000);
+                    let mut children: Vec<(Vec<u8>, u64)> = front
+                        .chunks(share)
+                        .map(|items| (items[0].1.clone(), file.leaf(items)))
+                        .collect();
+                    for (leaf, (_, page)) in leaves.iter_mut().zip(&children) {
+                        *leaf = *page;
                     }
                     large = file.leaf(std::slice::from_ref(last));
                     children.push((last.1.clone(), large));
