@@ -16,6 +16,8 @@
 mod util;
 
 mod cli;
+mod interop;
 mod layers;
 mod network;
+mod peer;
 mod servers;
