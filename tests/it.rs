@@ -16,6 +16,7 @@
 mod util;
 
 mod cli;
+mod golden;
 mod interop;
 mod layers;
 mod network;

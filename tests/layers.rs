@@ -23,9 +23,8 @@ const PROTO: &[&str] = &["proto"];
 const BOLT: &[&str] = &["bolt"];
 const FORMATS: &[&str] = &["bolt", "snap", "wal"];
 const ETCD: &[&str] = &["etcd"];
-const TRANSPORT: &[&str] = &["transport"];
-const DATADIR: &[&str] = &["datadir"];
-const SOURCE: &[&str] = &["source"];
+const PLACES: &[&str] = &["datadir", "transport"];
+const FOUND: &[&str] = &["source"];
 const PROVED: &[&str] = &["datadir", "snapshot", "source", "transport"];
 const CLIENT: &[&str] = &["client"];
 
@@ -92,27 +91,21 @@ const LAYERS: &[Layer] = &[
         unaware: &[FILES, CLOCK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
-        name: "4, trailers",
-        modules: TRANSPORT,
-        uses: &[BASE, IO],
-        unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
-    },
-    Layer {
-        name: "4, data dirs",
-        modules: DATADIR,
+        name: "4, places and trailers",
+        modules: PLACES,
         uses: &[BASE, IO, PROTO, FORMATS, ETCD],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
         name: "4, what was found",
-        modules: SOURCE,
-        uses: &[BASE, IO, DATADIR],
+        modules: FOUND,
+        uses: &[BASE, IO, PLACES],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
         name: "4, what was proved",
         modules: &["snapshot"],
-        uses: &[BASE, IO, PROTO, FORMATS, ETCD, TRANSPORT, DATADIR, SOURCE],
+        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PLACES, FOUND],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -308,7 +301,11 @@ fn a_breach_is_named_with_its_line() {
             "use crate::bolt::Db;",
             "client uses bolt::Db",
         ),
-        ("snapshot.rs", "use crate::client;", "snapshot uses client"),
+        (
+            "datadir/mod.rs",
+            "use crate::source;",
+            "datadir uses source",
+        ),
         (
             "proto/kv.rs",
             "use crate::io::Image;",
