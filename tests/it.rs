@@ -17,6 +17,8 @@ mod util;
 
 mod cli;
 mod golden;
+mod interop;
 mod layers;
 mod network;
+mod peer;
 mod servers;
