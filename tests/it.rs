@@ -16,5 +16,7 @@
 mod util;
 
 mod cli;
+mod demo;
 mod network;
+mod readme;
 mod servers;
