@@ -17,6 +17,8 @@ mod util;
 
 mod cli;
 mod demo;
+mod golden;
+mod layers;
 mod network;
 mod readme;
 mod servers;

@@ -5,6 +5,7 @@ mod auth;
 mod broken;
 mod choice;
 mod good;
+mod save;
 mod tls;
 
 use std::fmt;
@@ -30,7 +31,6 @@ fn to(endpoints: &[&str]) -> ConnectOptions {
             connect: CONNECT,
             call: CALL,
             idle: IDLE,
-            ..Deadlines::default()
         },
         ..ConnectOptions::default()
     }
