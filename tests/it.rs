@@ -16,9 +16,11 @@
 mod util;
 
 mod cli;
+mod demo;
 mod golden;
 mod interop;
 mod layers;
 mod network;
 mod peer;
+mod readme;
 mod servers;
