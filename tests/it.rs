@@ -16,5 +16,6 @@
 mod util;
 
 mod cli;
+mod crash;
 mod network;
 mod servers;
