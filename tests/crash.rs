@@ -1,6 +1,7 @@
 //! Promise 2: a name means that it is whole. Whatever ends a run (SIGKILL, a signal, a full disk, an I/O error, another
 //! run), what was there before is there still, what is new is whole, and nothing else is left.
 
+mod faults;
 mod kill;
 mod site;
 

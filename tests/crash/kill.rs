@@ -208,7 +208,7 @@ fn kill_after(run: Running, delay: Duration) {
 }
 
 /// The calls of the main thread that change something below `dir`; of many writes a few.
-fn worth_a_kill(calls: Vec<Call>, dir: &Path) -> Vec<Call> {
+pub fn worth_a_kill(calls: Vec<Call>, dir: &Path) -> Vec<Call> {
     let mut calls: Vec<Call> = calls
         .into_iter()
         .filter(|call| call.main && call.worked() && call.mentions(dir))
