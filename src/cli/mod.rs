@@ -139,7 +139,7 @@ fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
     let problems = render::verify::problems(&outcome.report);
     let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
     Err(Error::damaged(format!("{name} is damaged: {problems}"))
-        .hint(format!("{verify} says whether its SHA-256 is right, too")))
+        .hint(format!("{verify} gives the whole verdict")))
 }
 
 /// `restore INPUT --data-dir DIR`

@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use super::humanize::tame;
+use super::render::finding_text;
 use crate::error::{Error, Result};
 use crate::report::{Finding, Report, Severity};
 
@@ -83,7 +84,13 @@ pub fn interrupted(signal: &str) {
 }
 
 fn finding(input: &str, finding: &Finding) {
-    let text = format!("{}: {}: {}", input, finding.place, finding.what);
+    let text = finding_text(finding);
+    let named_already = text.starts_with(input);
+    let text = if named_already {
+        text
+    } else {
+        format!("{input}: {text}")
+    };
     match finding.severity {
         Severity::Error => line(&Paint::for_stderr().red("error:"), &tame(&text)),
         Severity::Warning => warning(&text),

@@ -117,7 +117,7 @@ fn stalled(session: &Session<'_>, check: &StreamCheck) -> Error {
             so_far(check)
         ),
     )
-    .hint("etcd or the network in between hangs; etcd's log on that server may have the reason")
+    .hint("etcd or the network in between hangs; etcd's log may have the reason; --idle-timeout waits longer")
 }
 
 fn broke_off(session: &Session<'_>, check: &StreamCheck, error: &EtcdError) -> Error {

@@ -9,7 +9,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -144,9 +144,16 @@ impl Drop for StagedFile {
     }
 }
 
-/// Writes front to back into any file, starting writeback early; the start may be rewritten at the end.
+/// Writes front to back into any file, in large pieces, starting writeback early; the start may be
+/// rewritten at the end.
 #[derive(Debug)]
-pub struct Steady<'f> {
+pub struct Steady<'f>(BufWriter<Flow<'f>>);
+
+/// Bytes gathered before they are written: a page with a large value comes in three pieces or more.
+const PIECE: usize = 256 << 10;
+
+#[derive(Debug)]
+struct Flow<'f> {
     file: &'f File,
     at: u64,
     requested: u64,
@@ -155,15 +162,34 @@ pub struct Steady<'f> {
 impl<'f> Steady<'f> {
     /// A writer at the start of `file`.
     pub fn new(file: &'f File) -> Steady<'f> {
-        Steady {
-            file,
-            at: 0,
-            requested: 0,
-        }
+        Steady(BufWriter::with_capacity(
+            PIECE,
+            Flow {
+                file,
+                at: 0,
+                requested: 0,
+            },
+        ))
     }
 }
 
 impl Write for Steady<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Seek for Steady<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl Write for Flow<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let len = self.file.write(bytes)?;
         self.at += len as u64;
@@ -176,7 +202,7 @@ impl Write for Steady<'_> {
     }
 }
 
-impl Seek for Steady<'_> {
+impl Seek for Flow<'_> {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         self.at = self.file.seek(to)?;
         Ok(self.at)
@@ -371,6 +397,10 @@ pub fn write_error(path: &Path, source: std::io::Error) -> Error {
 
 /// Refuses a target that exists (dangling links included) unless `force`, and one that is a directory.
 pub fn check_target(target: &Path, force: bool) -> Result<()> {
+    let dir = parent_of(target);
+    std::fs::metadata(&dir).map_err(|e| {
+        Error::io("write into", &dir, e).hint(format!("make it first: mkdir -p {}", dir.display()))
+    })?;
     match target.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => Err(Error::refused(format!(
             "{} is a directory",

@@ -13,7 +13,7 @@ pub mod verify;
 
 use serde::Serialize;
 
-use crate::report::{Finding, Report, Severity};
+use crate::report::{Finding, Place, Report, Severity};
 use crate::source::Input;
 
 /// One document, one line, as Go's encoder ends it.
@@ -35,6 +35,28 @@ pub fn input_word(input: &Input) -> String {
     match input {
         Input::Path(path) => path.display().to_string(),
         Input::Stdin => "-".into(),
+    }
+}
+
+/// A finding without its severity; the place only where there is one to name.
+pub fn finding_text(finding: &Finding) -> String {
+    if finding.place == Place::file() {
+        finding.what.clone()
+    } else {
+        format!("{}: {}", finding.place, finding.what)
+    }
+}
+
+/// The findings of a report, worst first, and how many are not listed.
+fn finding_rows(sheet: &mut sheet::Sheet, report: &Report) {
+    for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+        let listed = report.listed().iter();
+        for finding in listed.filter(|finding| finding.severity == severity) {
+            sheet.row(&severity.to_string(), finding_text(finding));
+        }
+    }
+    if report.unlisted() > 0 {
+        sheet.row("not listed", format!("{} more", report.unlisted()));
     }
 }
 

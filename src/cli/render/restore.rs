@@ -42,10 +42,12 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
     let mut sheet = Sheet::default();
     sheet.row("input", summary(&outcome.verdict));
     sheet.row("member directory", plan.member_dir.display());
-    sheet.row("WAL", plan.wal_dir.display());
-    sheet.row("cluster id", id(plan.cluster_id));
+    if request.wal_dir.is_some() {
+        sheet.row("WAL", plan.wal_dir.display());
+    }
+    sheet.row("cluster ID", id(plan.cluster_id));
     sheet.row_with("token", token_text(plan), &plan.token);
-    for member in &plan.members {
+    for member in by_name(&plan.members) {
         let this = if member.id == plan.member_id {
             "  (this one)"
         } else {
@@ -97,6 +99,13 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
     sheet
 }
 
+/// The order in which people number them; the plan has them by id.
+fn by_name(members: &[Member]) -> Vec<&Member> {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    members
+}
+
 fn token_text(plan: &Plan) -> String {
     match plan.token_derived {
         true => format!("{} (derived from the snapshot's SHA-256)", plan.token),
@@ -126,7 +135,7 @@ fn afterwards(request: &Request, outcome: &Outcome) -> String {
     let others = others(request, plan);
     if !others.is_empty() {
         text += &format!(
-            "- Restore every other member from this same file, each on its own machine. The cluster id\n  \
+            "- Restore every other member from this same file, each on its own machine. The cluster ID\n  \
              must come out as {} on all of them.\n",
             id(plan.cluster_id)
         );
@@ -188,7 +197,7 @@ fn start(request: &Request, plan: &Plan) -> String {
 /// The command that restores each other member: the same file, token, cluster and bump.
 fn others(request: &Request, plan: &Plan) -> Vec<(String, String)> {
     let other = |member: &&Member| member.id != plan.member_id;
-    let others = plan.members.iter().filter(other);
+    let others = by_name(&plan.members).into_iter().filter(other);
     others
         .map(|member| (member.name.clone(), command_for(member, request, plan)))
         .collect()

@@ -58,7 +58,7 @@ fn rows(sheet: &mut Sheet, outcome: &Outcome) {
             None => member,
         },
     );
-    sheet.row("cluster", id(outcome.cluster_id));
+    sheet.row("cluster ID", id(outcome.cluster_id));
     sheet.row("server version", &outcome.server_version);
     sheet.row_with("took", duration(outcome.took), outcome.took.as_secs_f64());
 }

@@ -7,7 +7,7 @@ use super::super::raw::Format;
 use super::super::{shell, table};
 use super::facts::{self, FactsView};
 use super::sheet::Sheet;
-use super::{FindingsView, input_word, json};
+use super::{FindingsView, finding_rows, input_word, json};
 use crate::etcd::facts::Facts;
 use crate::ops::status::{Outcome, Request};
 use crate::report::Severity;
@@ -60,10 +60,7 @@ fn second_block(request: &Request, outcome: &Outcome) -> String {
     let mut sheet = Sheet::default();
     sheet.row("input", &outcome.input);
     facts::rows(&mut sheet, &outcome.facts);
-    for finding in outcome.report.listed() {
-        let text = format!("{}: {}", finding.place, finding.what);
-        sheet.row(&finding.severity.to_string(), text);
-    }
+    finding_rows(&mut sheet, &outcome.report);
     let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
     sheet.row("SHA-256", format!("not checked here; {verify} does"));
     sheet.table()

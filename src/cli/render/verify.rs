@@ -7,7 +7,7 @@ use super::super::raw::Format;
 use super::super::ui::Paint;
 use super::facts::{self, FactsView};
 use super::sheet::Sheet;
-use super::{FindingsView, input_name, input_word, json};
+use super::{FindingsView, finding_rows, input_name, input_word, json};
 use crate::error::Error;
 use crate::ops::verify::Request;
 use crate::report::{Report, Severity};
@@ -122,13 +122,7 @@ fn details(verdict: &Verdict) -> Sheet {
     if verdict.structure == Level::Good {
         facts::rows(&mut sheet, &verdict.facts);
     }
-    for finding in verdict.report.listed() {
-        let text = format!("{}: {}", finding.place, finding.what);
-        sheet.row(&finding.severity.to_string(), text);
-    }
-    if verdict.report.unlisted() > 0 {
-        sheet.row("not listed", format!("{} more", verdict.report.unlisted()));
-    }
+    finding_rows(&mut sheet, &verdict.report);
     sheet
 }
 
@@ -140,6 +134,9 @@ fn remark(what: &str, level: Level, verdict: &Verdict) -> &'static str {
         }
         ("transport", Level::Absent) => {
             ": no SHA-256 at the end, nothing shows that it arrived whole"
+        }
+        ("transport", Level::Damaged) if verdict.sha256.trailer.is_some() => {
+            ": the SHA-256 at the end is not that of the data"
         }
         ("transport", Level::Good) => ": the SHA-256 at the end is right",
         ("structure", Level::Good) => ": a sound bbolt file",
