@@ -16,6 +16,7 @@
 mod util;
 
 mod cli;
+mod crash;
 mod demo;
 mod golden;
 mod interop;
