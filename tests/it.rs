@@ -16,9 +16,12 @@
 mod util;
 
 mod cli;
+mod crash;
 mod demo;
 mod golden;
+mod interop;
 mod layers;
 mod network;
+mod peer;
 mod readme;
 mod servers;

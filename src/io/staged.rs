@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, AtFlags, CWD, RenameFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::spool::open_tmpfile;
@@ -46,7 +46,7 @@ impl StagedFile {
         let dir = parent_of(target);
         let name = file_name(target)?;
         check_target(target, force)?;
-        remove_stale(&dir, &staged_prefix(name), &mut |_| {})?;
+        remove_stale(&dir, name, &mut |_| {})?;
         let (file, partial) = match anonymous(&dir) {
             Some(file) => (file, None),
             None => {
@@ -242,7 +242,7 @@ impl StagedDir {
         let name = file_name(target)?;
         let made = make_dirs(&parent)?;
         let undo = UndoDirs(made);
-        remove_stale(&parent, &staged_prefix(name), removed)?;
+        remove_stale(&parent, name, removed)?;
         let (lock, path) = claim_new(&parent, name, |path| {
             make_dir(path)?;
             File::open(path).map_err(|e| Error::io("open", path, e))
@@ -442,25 +442,26 @@ fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
     }
 }
 
-/// Removes what carries the prefix and no lock: its process is gone.
-fn remove_stale(dir: &Path, prefix: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
+/// Removes what carries a staged name and no lock: its process is gone.
+fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(());
     };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        if !name
-            .as_encoded_bytes()
-            .starts_with(prefix.as_encoded_bytes())
-        {
+        if !is_staged_name(&entry.file_name(), name) {
             continue;
         }
         let path = entry.path();
-        let Ok(file) = File::open(&path) else {
+        // What we make is never a link or a pipe.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()).map(File::from) else {
             continue;
         };
-        if file.try_lock().is_ok() {
-            let gone = match path.is_dir() {
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        if (metadata.is_dir() || metadata.is_file()) && file.try_lock().is_ok() {
+            let gone = match metadata.is_dir() {
                 true => std::fs::remove_dir_all(&path),
                 false => std::fs::remove_file(&path),
             };
@@ -514,6 +515,23 @@ fn staged_name(name: &OsStr) -> OsString {
         u32::from_be_bytes(random)
     ));
     staged
+}
+
+/// Whether `found` is what [`staged_name`] makes of `name`, to the letter: names that people choose are not.
+fn is_staged_name(found: &OsStr, name: &OsStr) -> bool {
+    let prefix = staged_prefix(name);
+    let rest = found
+        .as_encoded_bytes()
+        .strip_prefix(prefix.as_encoded_bytes())
+        .and_then(|rest| str::from_utf8(rest).ok());
+    let Some((pid, random)) = rest.and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    !pid.is_empty()
+        && pid.chars().all(|c| c.is_ascii_digit())
+        && random.len() == 8
+        && random.chars().all(hex)
 }
 
 fn file_name(path: &Path) -> Result<&OsStr> {
@@ -633,8 +651,23 @@ mod tests {
         let target = dir.path().join("data/member");
         let mine = StagedDir::create(&target, &mut |_| {}).unwrap();
         let parent = dir.path().join("data");
-        std::fs::create_dir(parent.join(".member.partial-1-dead")).unwrap();
-        std::fs::create_dir(parent.join(".other.partial-1-dead")).unwrap();
+        std::fs::create_dir(parent.join(".member.partial-1-0000dead")).unwrap();
+        let kept = [
+            ".member.partial-1-0000dead.tar",
+            ".member.partial-mine",
+            ".other.partial-1-0000dead",
+        ];
+        for name in kept {
+            std::fs::create_dir(parent.join(name)).unwrap();
+        }
+        // Neither a link, nor what it leads to; nor a pipe, which would have to be waited for.
+        std::os::unix::fs::symlink(
+            parent.join(kept[0]),
+            parent.join(".member.partial-1-00001111"),
+        )
+        .unwrap();
+        let pipe = parent.join(".member.partial-1-00002222");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
         let mut removed = 0;
         let second = StagedDir::create(&target, &mut |_| removed += 1).unwrap();
         assert_eq!(removed, 1);
@@ -643,7 +676,10 @@ mod tests {
         sync_tree(second.path()).unwrap();
         second.commit().unwrap();
         assert_eq!(mine.commit().unwrap_err().kind(), Kind::Refused);
-        assert_eq!(names(&parent), [".other.partial-1-dead", "member"]);
+        let links = [".member.partial-1-00001111", ".member.partial-1-00002222"];
+        let mut all = [&kept[..], &links, &["member"]].concat();
+        all.sort();
+        assert_eq!(names(&parent), all);
     }
 
     #[test]
