@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the static release binary into target/dist/etcd-rescue-ARCH.
+# Builds the static release binary into target/dist/etcd-rescue-ARCH, with its SHA-256 beside it.
 #
 # usage: dist/build.sh [x86_64|aarch64]...        without arguments: x86_64
 #
@@ -15,7 +15,7 @@ main() {
     (($# > 0)) || set -- x86_64
     # No path of the machine that built it belongs into a binary that others run.
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$registry= --remap-path-prefix=$root="
+    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$registry= --remap-path-prefix=$root= --remap-path-prefix=$target=target"
 
     local arch
     for arch in "$@"; do
@@ -39,6 +39,8 @@ main() {
         esac
         cargo build --locked --release --target "$arch-unknown-linux-musl"
         install -D "$target/$arch-unknown-linux-musl/release/etcd-rescue" "$target/dist/etcd-rescue-$arch"
+        # To be checked with sha256sum -c wherever both files are copied to.
+        (cd "$target/dist" && sha256sum "etcd-rescue-$arch" >"etcd-rescue-$arch.sha256")
         echo "$target/dist/etcd-rescue-$arch"
     done
 }

@@ -100,7 +100,12 @@ impl Trailer {
             Trailer::Cut { length, missing } => Some((
                 Place::offset(*length),
                 format!(
-                    "snapshot cut: {missing} bytes are missing at the end, SHA-256 trailer included"
+                    "snapshot cut: {missing} {} missing at the end, SHA-256 trailer included",
+                    if *missing == 1 {
+                        "byte is"
+                    } else {
+                        "bytes are"
+                    }
                 ),
             )),
             Trailer::Excess {

@@ -16,9 +16,14 @@
 mod util;
 
 mod cli;
+mod crash;
+mod demo;
 mod golden;
 mod hostile;
+mod interop;
 mod layers;
 mod network;
+mod peer;
+mod readme;
 mod seeds;
 mod servers;

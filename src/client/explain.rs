@@ -210,9 +210,22 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
             "there is no such user; the CN of a client certificate counts as a user name, too",
         );
     }
-    if status.code() == Code::Unimplemented || has("404") {
-        return at(target, format!("this is not etcd's v3 client API: {said}"))
-            .hint("use etcd's client port, 2379 by default; 2380 is for peers");
+    let not_etcd = "use etcd's client port, 2379 by default; 2380 is for peers";
+    match said.split_once("mapped from HTTP status code ") {
+        Some((_, "404")) => {
+            return at(target, "this is not etcd's v3 client API (HTTP status 404)").hint(not_etcd);
+        }
+        Some((_, code)) => {
+            return at(
+                target,
+                format!("could not {doing}: the answer is HTTP status {code} and not gRPC"),
+            )
+            .hint("is there a proxy or load balancer in between? use etcd's own client port");
+        }
+        None if status.code() == Code::Unimplemented => {
+            return at(target, format!("this is not etcd's v3 client API: {said}")).hint(not_etcd);
+        }
+        None => {}
     }
     let text = match said.is_empty() {
         true => format!("could not {doing}: {:?}", status.code()),

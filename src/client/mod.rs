@@ -42,9 +42,9 @@ use tls::Tls;
 
 pub use rank::LAG;
 pub use receive::Sink;
+pub use stream::Received;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use stream::fuzz_stream;
-pub use stream::{Received, TRAILER};
 pub use survey::{Alarm, Candidate, LeftOut, Member, Survey};
 
 /// How often a wait looks up to ask whether it should stop.

@@ -150,10 +150,7 @@ impl Keyspace {
         self.counts.kubernetes |= item.prefix.is(KUBERNETES);
         let last = match key.tombstone {
             true => Last::DELETED,
-            false => Last {
-                create_revision: found.create_revision,
-                version: found.version,
-            },
+            false => Last::put(found.create_revision, found.version),
         };
         let before = self.table.replace(&item.hash, last)?;
         let was_live = before.is_some_and(|before| before.is_live());
@@ -259,14 +256,13 @@ fn put_fault(key: &RecordKey, found: &KeyValue, before: Option<Last>) -> Option<
             found.version, found.create_revision
         ));
     }
-    let (version, create_revision) = match before {
-        None => return None,
-        Some(last) if last.is_live() => (last.version.saturating_add(1), last.create_revision),
-        Some(_) => (1, main),
-    };
-    (found.version != version || found.create_revision != create_revision).then(|| {
+    let (expected, left) = (
+        before?.next(main),
+        Last::put(found.create_revision, found.version),
+    );
+    (left != expected).then(|| {
         format!(
-            "version {} created at {}, expected version {version} created at {create_revision}: a record of this key is missing or wrong",
+            "version {} created at {}, expected {expected}: a record of this key is missing or wrong",
             found.version, found.create_revision
         )
     })

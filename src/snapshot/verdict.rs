@@ -168,8 +168,12 @@ fn level(report: &Report) -> Level {
 pub(super) fn describe(candidate: &Candidate, trailer: &Trailer) -> String {
     let what = match &candidate.origin {
         Origin::DataDir { .. } => "data dir",
-        _ if trailer.bytes().is_some() => "snapshot",
-        _ => "raw copy",
+        _ => match trailer {
+            Trailer::Present(_) => "snapshot",
+            // Whether it was a snapshot or a raw copy can't be told any more.
+            Trailer::Cut { .. } => "cut file",
+            Trailer::Absent | Trailer::Excess { .. } => "raw copy",
+        },
     };
     match candidate.live {
         true => format!("{what} in use"),

@@ -160,6 +160,17 @@ fn what_is_no_etcd() {
         .says("hung up during the TLS handshake")
         .hints("http://")
         .within(SOON);
+    let fake = Fake::with(Manners::Proxy(503));
+    failure(to(&[&fake.endpoint()]))
+        .kind(Kind::Unreachable)
+        .says("the answer is HTTP status 503 and not gRPC")
+        .hints("proxy")
+        .within(SOON);
+    let fake = Fake::with(Manners::Proxy(404));
+    failure(to(&[&fake.endpoint()]))
+        .kind(Kind::Unreachable)
+        .says("this is not etcd's v3 client API")
+        .within(SOON);
     let fake = Fake::start(Script {
         status_fails: Some((12, "unknown service etcdserverpb.Maintenance")),
         ..Script::default()

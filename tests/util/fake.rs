@@ -36,6 +36,8 @@ pub enum Manners {
     HangsUp,
     /// Speaks HTTP/1.1.
     Http1,
+    /// Answers every call with this HTTP status, as a proxy without a backend does.
+    Proxy(u16),
     /// Says something that is no protocol.
     Babbles,
 }
@@ -289,9 +291,15 @@ where
 
 type Ended = mpsc::UnboundedSender<Option<Reason>>;
 
-async fn answer(path: &str, respond: SendResponse<Body>, script: &Script, end: &Ended) {
-    if script.manners == Manners::SilentCalls {
-        return std::future::pending().await;
+async fn answer(path: &str, mut respond: SendResponse<Body>, script: &Script, end: &Ended) {
+    match script.manners {
+        Manners::SilentCalls => return std::future::pending().await,
+        Manners::Proxy(status) => {
+            let answer = http::Response::builder().status(status).body(()).unwrap();
+            let _ = respond.send_response(answer, true);
+            return;
+        }
+        _ => {}
     }
     let unary = |message: Vec<u8>| vec![Step::PartOf(framed(&message), usize::MAX)];
     let steps = match path.rsplit('/').next().unwrap_or_default() {

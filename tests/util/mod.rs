@@ -8,12 +8,15 @@ pub mod cluster;
 pub mod etcd;
 pub mod fake;
 pub mod fill;
+pub mod mount;
 pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod run;
+pub mod strace;
 pub mod tls;
 pub mod tools;
+pub mod tree;
 #[macro_use]
 pub mod versions;
 

@@ -20,7 +20,7 @@ use crate::datadir::boot::Boot;
 use crate::error::{Error, Result};
 use crate::etcd::keyspace::Counts;
 use crate::etcd::revision::{RecordKey, Revision};
-use crate::io::staged::Steady;
+use crate::io::steady::Steady;
 use crate::limits::Limits;
 use crate::snapshot::{Follower, Peek};
 

@@ -1,0 +1,159 @@
+//! A system call that fails: one clear error, and everything as it was.
+
+use std::path::Path;
+
+use super::SNAPSHOT;
+use super::kill::worth_a_kill;
+use super::site::{SaveSite, Site, State, WAYS, Way};
+use crate::util::etcd::Etcd;
+use crate::util::process::Output;
+use crate::util::run::Rescue;
+use crate::util::strace::{self, CHANGING, Call};
+use crate::util::temp_dir;
+use crate::util::tree::{Tree, names};
+
+#[test]
+fn a_restore_in_which_any_call_fails() {
+    let mut problems: Vec<String> = Vec::new();
+    for way in WAYS {
+        let site = Site::new(way, Path::new(SNAPSHOT));
+        let (output, calls) = strace::trace(&site.restore(), CHANGING, &[]);
+        output.ok();
+        site.reset();
+        for call in worth_a_kill(calls, site.dir.path()) {
+            for (errno, text) in errors(&call) {
+                let when = format!(
+                    "failed with {errno} at {}({} ({way:?})",
+                    call.name, call.args
+                );
+                let injection = call.inject(&format!("error={errno}"));
+                let output = strace::inject(&site.restore(), &[injection]);
+                let state = site.check(&when);
+                let mut found = told(&output, state, text, &call);
+                let mut left = site.leftovers();
+                // What cannot be removed stays.
+                left.retain(|_| !call.is("unlink"));
+                found.extend(left.iter().map(|name| format!("left: {name}")));
+                if state == State::Before && site.has_moved() {
+                    found.push("the old one was not moved back".into());
+                }
+                if state == State::Before && way == Way::Fresh && site.data().exists() {
+                    found.push("an empty directory was left".into());
+                }
+                problems.extend(found.iter().map(|what| format!("{what}: {when}\n{output}")));
+                site.reset();
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+}
+
+#[test]
+fn a_save_in_which_any_call_fails() {
+    let server = Etcd::new("3.7").start();
+    server.api().put("key", "value");
+    let mut problems: Vec<String> = Vec::new();
+    for (force, named) in [(false, false), (true, false), (false, true), (true, true)] {
+        let site = SaveSite::new(&server, force, named);
+        let (output, calls) = strace::trace(&site.save(), CHANGING, &site.always);
+        output.ok();
+        site.reset();
+        for call in worth_a_kill(calls, site.dir.path()) {
+            for (errno, text) in errors(&call) {
+                let when = format!("failed with {errno} at {}({}", call.name, call.args);
+                let injections = site.injections(call.inject(&format!("error={errno}")));
+                let output = strace::inject(&site.save(), &injections);
+                let state = site.check(&when);
+                let mut found = told(&output, state, text, &call);
+                found.extend(site.leftovers().iter().map(|name| format!("left: {name}")));
+                problems.extend(found.iter().map(|what| format!("{what}: {when}\n{output}")));
+                site.reset();
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+}
+
+/// What a call may plausibly fail with, and the words for it.
+fn errors(call: &Call) -> Vec<(&'static str, &'static str)> {
+    let full = ("ENOSPC", "No space left on device");
+    let broken = ("EIO", "Input/output error");
+    match call.name.as_str() {
+        "fsync" | "chown" => vec![broken],
+        "flock" => vec![("ENOLCK", "")],
+        _ => vec![broken, full],
+    }
+}
+
+/// What is wrong with the end of a run, given what is there: it must be done without a word, or there must be an error
+/// that names the place and the cause.
+fn told(output: &Output, state: State, text: &str, call: &Call) -> Vec<String> {
+    let told = output.stderr.starts_with("error: ") && output.stderr.contains(text);
+    let full = text == "No space left on device";
+    let fits = match (output.code, state) {
+        // There was another way, or it did not matter.
+        (Some(0), State::Done) => output.stderr.is_empty(),
+        (Some(1), State::Before) if full => told && output.stderr.contains("the disk is full"),
+        (Some(1), State::Before) => told && output.stderr.contains('/'),
+        // What was replaced is gone; that its place may not last has to be said.
+        (Some(1), State::Done) => {
+            told && call.is("fsync")
+                && output
+                    .stderr
+                    .contains("the old one again after a power cut")
+        }
+        _ => false,
+    };
+    let problem = (!fits).then(|| format!("this end does not fit ({state:?})"));
+    problem.into_iter().collect()
+}
+
+#[test]
+fn an_input_that_cannot_be_read() {
+    let dir = temp_dir();
+    let input = dir.path().join("input.db");
+    std::fs::copy(SNAPSHOT, &input).unwrap();
+    let data = dir.path().join("data");
+    for command in ["verify", "status", "restore"] {
+        let mut run = Rescue::new([command]).arg(&input);
+        if command == "restore" {
+            run = run.arg("--data-dir").arg(&data);
+        }
+        let (output, calls) = strace::trace(&run, "pread64", &[]);
+        output.ok();
+        let _ = std::fs::remove_dir_all(&data);
+        let before = Tree::of(dir.path());
+        let reads: Vec<&Call> = calls.iter().filter(|c| c.mentions(&input)).collect();
+        let main: Vec<_> = reads.iter().filter(|call| call.main).collect();
+        for call in main.iter().step_by(main.len() / 12 + 1) {
+            strace::inject(&run, &[call.inject("error=EIO")])
+                .code(1)
+                .stderr_has("error: cannot read ")
+                .stderr_has(" at offset ")
+                .stderr_has(&format!("of {}: Input/output error", input.display()));
+            before.assert_unchanged(&Tree::of(dir.path()), "a read that failed");
+        }
+    }
+    assert_eq!(names(dir.path()), ["input.db"]);
+}
+
+#[test]
+fn what_was_written_cannot_be_read_back() {
+    let site = Site::new(Way::Aside, Path::new(SNAPSHOT));
+    let (output, calls) = strace::trace(&site.restore(), "pread64", &[]);
+    output.ok();
+    site.reset();
+    let back: Vec<_> = calls
+        .iter()
+        .filter(|call| call.main && call.args.contains(".member.partial-"))
+        .collect();
+    assert!(!back.is_empty(), "nothing was read back");
+    for call in back.iter().step_by(back.len() / 8 + 1) {
+        strace::inject(&site.restore(), &[call.inject("error=EIO")])
+            .code(1)
+            .stderr_has(" at offset ")
+            .stderr_has("snap/db: Input/output error");
+        assert_eq!(site.check("that could not read back"), State::Before);
+        assert!(site.leftovers().is_empty() && !site.has_moved());
+    }
+}

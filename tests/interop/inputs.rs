@@ -1,0 +1,98 @@
+//! Inputs that are no snapshots: raw copies, data dirs, and the data dir of a server that runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{on, restore, stop_content, try_restore};
+use crate::util::api::{Dump, assert_same};
+use crate::util::etcd::Etcd;
+use crate::util::fill;
+use crate::util::process::Output;
+use crate::util::run::rescue;
+
+per_version! {
+    a_raw_copy_and_a_data_dir_are_restored_on_demand
+    the_data_dir_of_a_running_server_is_refused
+}
+
+fn a_raw_copy_and_a_data_dir_are_restored_on_demand(minor: &str) {
+    let (mut server, dump) = filled(minor);
+    server.stop();
+    let copy = server.dir().join("copy.db");
+    fs::copy(server.db(), &copy).unwrap();
+    let before = fs::read(&copy).unwrap();
+
+    for (input, name) in [
+        (&copy, "raw copy"),
+        (&server.data_dir().to_path_buf(), "data dir"),
+    ] {
+        verify(input, &[])
+            .code(3)
+            .stdout_has("UNPROVEN")
+            .stdout_has(name)
+            .stdout_has("no SHA-256");
+        verify(input, &["--raw"]).ok().stdout_has("GOOD");
+
+        let target = server.dir().join(format!("from {name}"));
+        try_restore(input, &target, &[]).code(3);
+        assert!(!target.exists(), "{} was made", target.display());
+        for flag in ["--raw", "--skip-hash-check"] {
+            let data_dir = target.with_extension(flag);
+            let restored = restore(input, &data_dir, &[flag, "--no-bump"]);
+            assert_eq!(restored["verdict"]["transport"], "absent");
+            let mut restored = on(minor, &data_dir).start();
+            assert_same(&dump, &restored.api().dump(), &format!("{name} {flag}"));
+            stop_content(&mut restored);
+        }
+    }
+    let unchanged = fs::read(&copy).unwrap() == before && fs::read(server.db()).unwrap() == before;
+    assert!(unchanged, "an input was written to");
+}
+
+fn the_data_dir_of_a_running_server_is_refused(minor: &str) {
+    let (server, _) = filled(minor);
+    // What is read while the server writes may be torn: let it stand still, lock in hand.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    server.freeze(true);
+    let pid = format!("pid {}", server.pid());
+    let data_dir = server.data_dir();
+    let target = server.dir().join("target");
+    for input in [data_dir.to_path_buf(), data_dir.join("member"), server.db()] {
+        verify(&input, &[]).code(4).stderr_has(&pid);
+        try_restore(&input, &target, &[]).code(4).stderr_has(&pid);
+        rescue(["status", input.to_str().unwrap()])
+            .code(4)
+            .stderr_has(&pid);
+    }
+    verify(data_dir, &["--raw"])
+        .ok()
+        .stdout_has("data dir in use")
+        .stderr_has(&pid)
+        .stderr_has("the result may be wrong");
+
+    // Nor may anything be restored under a server that runs.
+    let snapshot = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/k8s-plain-3.5.db");
+    for flags in [&[][..], &["--move-aside"]] {
+        try_restore(&snapshot, data_dir, flags).code(4);
+    }
+    try_restore(&snapshot, data_dir, &["--move-aside"]).stderr_has(&pid);
+    assert!(!target.exists(), "{} was made", target.display());
+    server.freeze(false);
+    server.api().put("still", "served");
+}
+
+/// A server with keys, and what they are.
+fn filled(minor: &str) -> (Etcd, Dump) {
+    let server = Etcd::new(minor).start();
+    let mut api = server.api();
+    fill::kubernetes(&mut api, 60, 200);
+    api.delete("/registry/pods/ns-00/object-00000");
+    let dump = api.dump();
+    (server, dump)
+}
+
+#[track_caller]
+fn verify(input: &Path, flags: &[&str]) -> Output {
+    let verify = ["verify"].iter().chain(flags).copied();
+    rescue(verify.chain([input.to_str().unwrap()]))
+}
