@@ -256,7 +256,6 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// The command as one would type it, with the variables that were set for it.
 /// Whether every thread of the process is stopped (state T in /proc).
 pub fn stands_still(pid: u32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
@@ -267,6 +266,7 @@ pub fn stands_still(pid: u32) -> bool {
     })
 }
 
+/// The command as one would type it, with the variables that were set for it.
 pub fn describe(command: &Command) -> String {
     let quote = |text: &std::ffi::OsStr| {
         let text = text.to_string_lossy();
