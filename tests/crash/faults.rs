@@ -22,7 +22,10 @@ fn a_restore_in_which_any_call_fails() {
         site.reset();
         for call in worth_a_kill(calls, site.dir.path()) {
             for (errno, text) in errors(&call) {
-                let when = format!("failed with {errno} at {}({} ({way:?})", call.name, call.args);
+                let when = format!(
+                    "failed with {errno} at {}({} ({way:?})",
+                    call.name, call.args
+                );
                 let injection = call.inject(&format!("error={errno}"));
                 let output = strace::inject(&site.restore(), &[injection]);
                 let state = site.check(&when);
