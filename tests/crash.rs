@@ -3,6 +3,7 @@
 
 mod faults;
 mod kill;
+mod signals;
 mod site;
 
 /// Of a Kubernetes API server: 294,944 bytes.

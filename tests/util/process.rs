@@ -256,6 +256,16 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     }
 }
 
+/// Waits until something holds; fails if it never does.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The command as one would type it, with the variables that were set for it.
 pub fn describe(command: &Command) -> String {
     let quote = |text: &std::ffi::OsStr| {
