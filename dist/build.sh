@@ -15,7 +15,7 @@ main() {
     (($# > 0)) || set -- x86_64
     # No path of the machine that built it belongs into a binary that others run.
     local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$registry= --remap-path-prefix=$root="
+    export RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$registry= --remap-path-prefix=$root= --remap-path-prefix=$target=target"
 
     local arch
     for arch in "$@"; do

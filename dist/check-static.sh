@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that a built binary is what an operator can copy anywhere: one static file of at most 8 MiB
-# that works in an empty root, where there is no /proc, /dev, /etc or /tmp.
+# that works in an empty root, where there is no /proc, /dev, /etc or /tmp, and tells nothing of the
+# machine that built it.
 #
 # usage: dist/check-static.sh [x86_64|aarch64]...       without arguments: x86_64
 #
@@ -44,6 +45,9 @@ static() {
     [[ $found != *NEEDED* ]] || die "$binary needs libraries:"$'\n'"$found"
     size=$(stat -c %s "$binary")
     ((size <= MOST_BYTES)) || die "$binary has $size bytes, more than $MOST_BYTES"
+    for found in "$root" "$target" "${CARGO_HOME:-$HOME/.cargo}"; do
+        ! grep -qaF -- "$found/" "$binary" || die "$binary has paths of this machine in it: $found"
+    done
 }
 
 machine() { case $1 in x86_64) echo x86-64 ;; aarch64) echo aarch64 ;; *) die "unknown architecture '$1'" ;; esac; }

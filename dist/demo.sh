@@ -50,7 +50,7 @@ main() {
 
     scene "Restore, and start etcd as it was started before"
     run "etcd-rescue restore backup.db --data-dir data --name demo --initial-cluster demo=$peer"
-    start_etcd || fail "etcd does not start on what was restored"
+    start_etcd || etcd_failed "etcd does not start on what was restored"
 
     scene "Is everything there?"
     run "etcdctl get '' --prefix -w fields | sed 1,4d >after.txt"
@@ -143,7 +143,12 @@ start_on_free_ports() {
         grep -q "address already in use" etcd.log || break
         rm -rf data etcd.log
     done
-    fail "etcd does not start"
+    etcd_failed "etcd does not start"
+}
+
+etcd_failed() {
+    tail -n 20 etcd.log >&2
+    fail "$1"
 }
 
 configure() {
@@ -288,10 +293,7 @@ etcd='' writer=''
 finish() {
     local code=$?
     trap - INT TERM HUP
-    if ((code != 0)); then
-        echo "The demo failed." >&2
-        [[ ! -e etcd.log ]] || tail -n 5 etcd.log >&2
-    fi
+    ((code == 0)) || echo "The demo failed." >&2
     if [[ -n $writer ]]; then stop_writer || true; fi
     if [[ -n $etcd ]] && kill -0 "$etcd" 2>/dev/null; then (stop_etcd >/dev/null) || true; fi
     if [[ $keep == yes ]]; then

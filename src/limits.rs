@@ -17,8 +17,8 @@ pub struct Limits {
     /// JSON, roles, users, leases). Real ones are under a kilobyte; a role with 10,000 permissions
     /// is about one megabyte.
     pub small_value: usize,
-    /// Live user keys whose versions are followed. At 32 bytes each this is 3.2 GiB; etcd's own
-    /// index would need ten times that.
+    /// User keys whose versions are followed. At 16 bytes each and a load of 64 % this is 2.5 GB;
+    /// etcd's own index would need ten times that.
     pub user_keys: usize,
     /// One WAL record. 3.4 refuses 10 MiB and more; an entry holds a request, and servers run with
     /// `--max-request-bytes` of up to a few hundred MiB are not unheard of.

@@ -15,7 +15,7 @@ pub const FLAGS: &[Flag] = &[
         commands: SAVE,
         short_doc: "where etcd listens for clients",
         long_doc: "Separated by commas; the flag may be repeated. Forms: HOST:PORT, http://HOST:PORT, https://HOST:PORT, unix:PATH, unixs:PATH. \
-                   The form of the first decides for all whether TLS is spoken: https and unixs always, http never, the others when a \
+                   The form decides, for each, whether TLS is spoken: https and unixs always, http never, the others when a \
                    certificate or a CA is given.",
         update: |raw, value| {
             raw.endpoints.extend(value::list(value)?);
@@ -162,7 +162,7 @@ pub const FLAGS: &[Flag] = &[
         default: "2s",
         commands: SAVE,
         short_doc: "ping the server this often",
-        long_doc: "",
+        long_doc: "Less than 10s is raised to 10s, as in etcdctl: etcd hangs up on clients that ping more often.",
         update: |raw, value| {
             raw.keepalive_time = value::duration(value)?;
             Ok(())
