@@ -172,7 +172,8 @@ impl Report {
 
     /// Adds one finding that exists already. When the list is full, an error takes the place of a
     /// listed finding that is less severe: what damns the file is never hidden behind remarks.
-    pub fn push(&mut self, finding: Finding) {
+    pub fn push(&mut self, mut finding: Finding) {
+        cut(&mut finding.what);
         match finding.severity {
             Severity::Note => self.notes += 1,
             Severity::Warning => self.warnings += 1,
@@ -234,6 +235,16 @@ impl Report {
     }
 }
 
+/// No finding is longer than a person reads: what a decoder quotes from a file can be megabytes.
+fn cut(what: &mut String) {
+    const LONGEST: usize = 1000;
+    if let Some((end, _)) = what.char_indices().nth(LONGEST) {
+        what.truncate(end);
+        what.push('…');
+        what.shrink_to_fit();
+    }
+}
+
 /// Bytes as a person reads them: text as it is, anything else escaped, long ones cut.
 pub fn printable(bytes: &[u8]) -> String {
     const LONGEST: usize = 96;
@@ -260,6 +271,13 @@ mod tests {
         assert_eq!(what, ["c", "b"]);
         assert_eq!((report.total(), report.unlisted()), (4, 2));
         assert!(report.is_damaged());
+    }
+
+    #[test]
+    fn a_long_finding_is_cut() {
+        let mut report = Report::new(1);
+        report.error(Place::file(), "ä".repeat(1 << 20));
+        assert_eq!(report.listed()[0].what.chars().count(), 1001);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod bump;
 mod cluster;
+mod flags;
 mod inputs;
 mod matrix;
 mod runbook;
@@ -46,7 +47,8 @@ fn on(minor: &str, data_dir: &Path) -> Builder {
         .env("ETCD_VERIFY", "all")
 }
 
-/// Stops a server of `on`, which must be content with what it leaves.
+/// Stops a server of `on`, which must be content with what it leaves. No client may be connected: the
+/// server would wait five seconds for its end.
 #[track_caller]
 fn stop_content(server: &mut Etcd) {
     server.stop();

@@ -150,7 +150,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "beside them, the bodies of fuzz targets",
         modules: &["fuzzing"],
-        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED],
+        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, &["client"]],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {

@@ -43,6 +43,7 @@ fn a_filled_server_is_the_same_after_a_restart(minor: &str) {
     let hash = api.hash_kv(0);
     assert_eq!(hash.compacted, filled.compacted);
 
+    drop(api); // A server waits five seconds for its clients to go.
     server.stop();
     tools::bbolt(["check".as_ref(), server.db().as_os_str()])
         .ok()

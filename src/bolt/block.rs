@@ -72,6 +72,11 @@ impl<'i> Block<'i> {
         &self.header
     }
 
+    /// Whether it is the page of an inline bucket, which ends with its last element and not with a page.
+    pub fn is_inline(&self) -> bool {
+        self.image.is_none()
+    }
+
     /// Bytes in it, overflow pages included, as far as the image goes.
     pub fn size(&self) -> u64 {
         self.size

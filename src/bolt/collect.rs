@@ -3,6 +3,10 @@
 use super::walk::{Misplaced, Spot, Visitor};
 use crate::error::{Error, Result};
 
+/// What an item costs besides its bytes: two vectors and their allocations. Without it, millions of
+/// one-byte keys would be next to nothing.
+const OVERHEAD: usize = 64;
+
 /// Gathers the items of all buckets that are walked, up to a number of bytes.
 #[derive(Debug, Default)]
 pub struct Collect {
@@ -17,7 +21,7 @@ pub struct Collect {
 pub type Item = (Vec<u8>, Vec<u8>);
 
 impl Collect {
-    /// Keeps at most `bytes` bytes of keys and values; more is an error.
+    /// Keeps at most `bytes` bytes of keys and values, and what keeping them costs; more is an error.
     pub fn up_to(bytes: usize) -> Collect {
         Collect {
             left: bytes,
@@ -28,7 +32,7 @@ impl Collect {
     fn spend(&mut self, bytes: usize) -> Result<()> {
         self.left = self
             .left
-            .checked_sub(bytes)
+            .checked_sub(bytes.saturating_add(OVERHEAD))
             .ok_or_else(|| Error::damaged("a small bucket is implausibly large"))?;
         Ok(())
     }

@@ -46,6 +46,10 @@ impl<'i> Db<'i> {
             Err(_) => probe_second(image)?,
         };
         let (meta, bad) = match (first, second) {
+            (Ok(first), Ok(second)) if second.page_size != first.page_size => {
+                let fault = Fault::OtherPageSize(second.page_size, first.page_size);
+                (first, Some((1, fault)))
+            }
             (Ok(first), Ok(second)) if second.txid > first.txid => (second, None),
             (Ok(first), Ok(_)) => (first, None),
             (Ok(first), Err(fault)) => (first, Some((1, fault))),
@@ -75,7 +79,8 @@ impl<'i> Db<'i> {
         let place = Place::page(id, u64::from(self.meta.page_size));
         let what = format!("meta page unusable: {fault}; the other one counts");
         let excess = self.image.len().saturating_sub(self.size());
-        if excess > 32 {
+        let torn = !matches!(fault, Fault::OtherPageSize(..));
+        if excess > 32 && torn {
             self.findings.warning(place, what);
         } else {
             self.findings.error(place, what);

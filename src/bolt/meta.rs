@@ -62,6 +62,8 @@ pub enum Fault {
     Checksum(u64, u64),
     /// A page size that no bbolt has.
     PageSize(u32),
+    /// Another page size than page 0 has: its own, that of page 0.
+    OtherPageSize(u32, u32),
 }
 
 impl fmt::Display for Fault {
@@ -78,6 +80,9 @@ impl fmt::Display for Fault {
                 f,
                 "page size {found}, expected a power of two from 512 to 65536"
             ),
+            Fault::OtherPageSize(found, expected) => {
+                write!(f, "page size {found}, page 0 says {expected}")
+            }
         }
     }
 }

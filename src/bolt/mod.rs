@@ -22,6 +22,7 @@ pub mod collect;
 pub mod db;
 pub mod freelist;
 pub mod meta;
+pub mod packed;
 pub mod page;
 pub mod walk;
 

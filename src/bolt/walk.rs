@@ -14,6 +14,7 @@ use super::block::{Block, HEAD};
 use super::db::Db;
 use super::freelist;
 use super::meta::NO_FREELIST;
+use super::packed::Packed;
 use super::page::{
     self, BUCKET_HEADER, BUCKET_LEAF, BranchElement, BucketHeader, LeafElement, MAX_KEY, MAX_VALUE,
 };
@@ -282,7 +283,8 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
         }
         self.reached += overflow;
-        if block.table_end() > block.size() {
+        let has_elements = matches!(header.flags, page::BRANCH | page::LEAF);
+        if has_elements && block.table_end() > block.size() {
             self.report.error(
                 self.place(id),
                 format!(
@@ -312,7 +314,8 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
         // The key of a child and of its successor bound it. Both are copied: the block may be larger than its head.
         let (mut here, mut next) = (Vec::new(), Vec::new());
-        let mut child = self.branch_key(id, block, 0, &mut here)?;
+        let mut packed = Packed::behind(block.table_end());
+        let mut child = self.branch_key(id, block, 0, &mut packed, &mut here)?;
         if here.as_slice() < bounds.lower {
             let what = format!(
                 "first key {} is below its parent's {}",
@@ -323,7 +326,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         }
         for index in 0..count {
             let successor = if index + 1 < count {
-                self.branch_key(id, block, index + 1, &mut next)?
+                self.branch_key(id, block, index + 1, &mut packed, &mut next)?
             } else {
                 None
             };
@@ -351,6 +354,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             child = successor;
             std::mem::swap(&mut here, &mut next);
         }
+        self.check_overflow(id, block, &packed);
         Ok(())
     }
 
@@ -360,6 +364,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         id: u64,
         block: &Block<'_>,
         index: usize,
+        packed: &mut Packed,
         key: &mut Vec<u8>,
     ) -> Result<Option<u64>> {
         let mut scratch = Vec::new();
@@ -369,7 +374,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         let Ok(element) = BranchElement::decode(bytes) else {
             return Ok(None);
         };
-        match locate(block, at, element.pos, element.ksize, 0) {
+        match locate(block, packed, at, element.pos, element.ksize, 0) {
             Ok(key_at) => {
                 key.extend_from_slice(block.get(key_at, element.ksize as usize, &mut scratch)?);
                 Ok(Some(element.child))
@@ -402,13 +407,21 @@ impl<'a, 'i> Walk<'a, 'i> {
                 .error(self.place(id), "leaf page without elements below a branch");
         }
         let mut scratch = self.buffers.pop().unwrap_or_default();
+        let mut packed = Packed::behind(block.table_end());
         for index in 0..count {
             let at = Block::element_at(index);
             let bytes = block.get(at, page::ELEMENT, &mut scratch)?;
             let Ok(element) = LeafElement::decode(bytes) else {
                 break;
             };
-            match locate(block, at, element.pos, element.ksize, element.vsize) {
+            match locate(
+                block,
+                &mut packed,
+                at,
+                element.pos,
+                element.ksize,
+                element.vsize,
+            ) {
                 Ok(key_at) => {
                     self.element(block, &element, key_at, bounds, tree, depth, &mut scratch)?
                 }
@@ -423,7 +436,35 @@ impl<'a, 'i> Walk<'a, 'i> {
             }
         }
         self.buffers.push(scratch);
+        if block.is_inline() {
+            self.check_inline_end(id, block, &packed);
+        } else {
+            self.check_overflow(id, block, &packed);
+        }
         Ok(())
+    }
+
+    /// A page has as many overflow pages as its elements need.
+    fn check_overflow(&mut self, id: u64, block: &Block<'_>, packed: &Packed) {
+        let pages = u64::from(block.header().overflow) + 1;
+        if let Some(what) = packed.fault(self.db.page_size(), pages) {
+            self.report.error(self.place(id), what);
+        }
+    }
+
+    /// An inline bucket ends with its last element.
+    fn check_inline_end(&mut self, id: u64, block: &Block<'_>, packed: &Packed) {
+        if let Some(end) = packed.end().filter(|end| *end != block.size()) {
+            let what = format!(
+                "inline bucket of {} bytes, its elements end at {end}",
+                block.size()
+            );
+            let place = Place {
+                offset: Some(block.offset_of(0)),
+                ..self.place(id)
+            };
+            self.report.error(place, what);
+        }
     }
 
     #[expect(
@@ -558,7 +599,13 @@ impl<'a, 'i> Walk<'a, 'i> {
             self.report.error(spot.into(), what);
             return Ok(());
         }
-        self.inline(block, value_at + BUCKET_HEADER as u64, len, spot, &mut tree)
+        if depth + 1 >= self.limits.tree_depth {
+            let what = format!("tree deeper than {} levels", self.limits.tree_depth);
+            self.report.error(spot.into(), what);
+            return Ok(());
+        }
+        let at = value_at + BUCKET_HEADER as u64;
+        self.inline(block, at, len, spot, &mut tree, depth + 1)
     }
 
     /// The page of an inline bucket.
@@ -569,6 +616,7 @@ impl<'a, 'i> Walk<'a, 'i> {
         len: usize,
         spot: Spot,
         tree: &mut Tree,
+        depth: usize,
     ) -> Result<()> {
         let mut scratch = Vec::new();
         let bytes = holder.get(at, len, &mut scratch)?.to_vec();
@@ -598,7 +646,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             lower: &[],
             upper: None,
         };
-        self.leaf(&block, bounds, tree, 0, true)
+        self.leaf(&block, bounds, tree, depth, true)
     }
 
     /// A persisted freelist, as a bitmap; its own pages are claimed.
@@ -630,19 +678,29 @@ impl<'a, 'i> Walk<'a, 'i> {
         Ok(Some(free))
     }
 
-    /// Every page is reachable or free, and none is both.
+    /// Every page is reachable or free, and none is both. A stretch of pages is one finding: a lost
+    /// branch leaves millions behind.
     fn check_freelist(&mut self, free: &Bitmap) {
-        for page in 2..self.pages {
-            match (self.seen.get(page), free.get(page)) {
-                (true, true) => self
-                    .report
-                    .error(self.place(page), "page in use is in the freelist"),
-                (false, false) => self.report.error(
-                    self.place(page),
-                    "page neither reachable nor in the freelist",
-                ),
-                _ => {}
+        let mut page = 2;
+        while page < self.pages {
+            let state = |page| (self.seen.get(page), free.get(page));
+            let (used, listed) = state(page);
+            let mut end = page + 1;
+            while end < self.pages && state(end) == (used, listed) {
+                end += 1;
             }
+            if used == listed {
+                let what = match used {
+                    true => "in use and in the freelist",
+                    false => "neither reachable nor in the freelist",
+                };
+                let what = match end - page {
+                    1 => format!("page {what}"),
+                    pages => format!("{pages} pages from here on {what}"),
+                };
+                self.report.error(self.place(page), what);
+            }
+            page = end;
         }
     }
 
@@ -662,14 +720,29 @@ impl Tree {
     }
 }
 
-/// Where the key of an element at `at` is, if key and value lie between the element table and the block's end.
+/// Where the key of an element at `at` is, if key and value lie between the element table and the block's
+/// end, right behind those of the element before.
 fn locate(
     block: &Block<'_>,
+    packed: &mut Packed,
     at: u64,
     pos: u32,
     ksize: u32,
     vsize: u32,
 ) -> std::result::Result<u64, String> {
+    let (key_at, end) = bounded(block, at, pos, ksize, vsize).inspect_err(|_| packed.lost())?;
+    packed.next(key_at, end)?;
+    Ok(key_at)
+}
+
+/// Where key and value of an element start and end, if its numbers make sense by themselves.
+fn bounded(
+    block: &Block<'_>,
+    at: u64,
+    pos: u32,
+    ksize: u32,
+    vsize: u32,
+) -> std::result::Result<(u64, u64), String> {
     if ksize == 0 || ksize > MAX_KEY {
         return Err(format!("key of {ksize} bytes, expected 1 to {MAX_KEY}"));
     }
@@ -687,7 +760,7 @@ fn locate(
             block.size()
         ));
     }
-    Ok(key_at)
+    Ok((key_at, end))
 }
 
 fn out_of_order(key: &[u8], bounds: Bounds<'_>, last: Option<&[u8]>) -> Option<String> {

@@ -99,7 +99,7 @@ fn role(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
 }
 
 fn user(key: &[u8], value: &[u8], facts: &mut Facts) -> Result<(), Fault> {
-    let user = User::decode(value).map_err(|e| error(e.to_string()))?;
+    let user = User::decode_with(value, |_| {}).map_err(|e| error(e.to_string()))?;
     facts.users += 1;
     same_name("user", user.name, key)
 }
@@ -219,13 +219,18 @@ fn json(value: &[u8]) -> Result<&[u8], Fault> {
     }
 }
 
-/// `3.5.0`: three numbers, perhaps with a suffix.
+/// `3.5.0`: three numbers, perhaps with a suffix as in `3.8.0-alpha.0`. It is printed as it is.
 fn version(value: &[u8]) -> Result<String, Fault> {
     let text = std::str::from_utf8(value).ok().filter(|text| {
         let mut parts = text.splitn(3, '.');
         let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
         let patch = |part: Option<&str>| {
-            part.is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+            part.is_some_and(|part| {
+                part.starts_with(|c: char| c.is_ascii_digit())
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            })
         };
         number(parts.next()) && number(parts.next()) && patch(parts.next()) && text.len() <= 64
     });

@@ -18,6 +18,9 @@ use crate::report::{Place, Report};
 /// Name of the bucket.
 pub const BUCKET: &[u8] = b"key";
 
+/// Keys without their lease that are remembered, 40 bytes each. One is a wonder, more are a hostile file.
+const MOST_DANGLING: usize = 100_000;
+
 /// What Kubernetes puts before all of its keys.
 const KUBERNETES: &[u8] = b"/registry/";
 
@@ -28,6 +31,8 @@ pub struct Keyspace {
     leases: Vec<i64>,
     /// Keys whose last record names a lease that does not exist.
     dangling: HashMap<u128, i64>,
+    /// There were more than are remembered.
+    more_dangling: bool,
     item: Option<Item>,
     /// Counts so far.
     pub counts: Counts,
@@ -44,8 +49,10 @@ pub struct Counts {
     pub tombstones: u64,
     /// Live keys.
     pub live_keys: u64,
-    /// Records without a value at all, which `--bump-revision` leaves.
+    /// Records without a value at all, which `--bump-revision` leaves, and the main revision of the last.
     pub markers: u64,
+    /// See `markers`.
+    pub last_marker: i64,
     /// A key under `/registry/` was seen.
     pub kubernetes: bool,
 }
@@ -74,6 +81,7 @@ impl Keyspace {
             table: KeyTable::new(limit),
             leases,
             dangling: HashMap::new(),
+            more_dangling: false,
             item: None,
             counts: Counts::default(),
         }
@@ -127,8 +135,9 @@ impl Keyspace {
                 .in_bucket(BUCKET)
                 .at_key(key.revision.to_string())
         };
-        if item.value_len == 0 {
+        if item.value_len == 0 && !key.tombstone && key.revision.sub == 0 {
             self.counts.markers += 1;
+            self.counts.last_marker = key.revision.main;
             return Ok(());
         }
         let found = match item.scan.finish() {
@@ -149,6 +158,7 @@ impl Keyspace {
         self.counts.live_keys -= u64::from(was_live);
         self.follow_lease(&item.hash, found.lease);
         let fault = match key.tombstone {
+            _ if found.key_len == 0 => Some("record without a key".into()),
             true => tombstone_fault(&found),
             false => put_fault(&key, &found, before),
         };
@@ -166,11 +176,15 @@ impl Keyspace {
             self.dangling.remove(&hash.finish());
         }
         if lease != 0 && self.leases.binary_search(&lease).is_err() {
-            self.dangling.insert(hash.finish(), lease);
+            if self.dangling.len() < MOST_DANGLING {
+                self.dangling.insert(hash.finish(), lease);
+            } else {
+                self.more_dangling = true;
+            }
         }
     }
 
-    /// The bucket is complete: what can be said only now.
+    /// All is read: what can be said only now.
     pub fn finish(&mut self, report: &mut Report) {
         let mut keys_of = BTreeMap::<i64, u64>::new();
         for lease in self.dangling.values() {
@@ -180,6 +194,12 @@ impl Keyspace {
             report.warning(
                 Place::bucket(BUCKET),
                 format!("{keys} live keys are attached to lease {lease:016x}, which does not exist: they will never expire"),
+            );
+        }
+        if self.more_dangling {
+            report.warning(
+                Place::bucket(BUCKET),
+                format!("more than {MOST_DANGLING} keys are attached to leases that do not exist: the others are not counted"),
             );
         }
         if self.counts.markers > 0 {

@@ -19,6 +19,8 @@ pub struct Meaning<'l> {
     bucket: Vec<u8>,
     is_key: bool,
     small: Small,
+    /// Bytes of member records that were decoded: all of them are kept.
+    member_bytes: usize,
 }
 
 /// An entry of a small bucket, gathered.
@@ -43,6 +45,7 @@ impl<'l> Meaning<'l> {
             bucket: Vec::new(),
             is_key: false,
             small: Small::default(),
+            member_bytes: 0,
         }
     }
 
@@ -66,6 +69,8 @@ impl<'l> Meaning<'l> {
                 );
             }
         }
+        // Not when its bucket ends: a hostile file has thousands of that name.
+        self.keyspace.finish(&mut self.report);
         let counts = self.keyspace.counts;
         self.facts.hash = self.hash;
         self.facts.revision = counts.revision;
@@ -78,6 +83,12 @@ impl<'l> Meaning<'l> {
         self.facts.members.sort_by_key(|member| member.id);
         self.facts.total_entries = self.facts.buckets.iter().map(|bucket| bucket.entries).sum();
         buckets::finish(&mut self.facts, &self.marks, &mut self.report);
+        if counts.last_marker > self.facts.compact_revision.unwrap_or(0) {
+            self.report.error(
+                Place::bucket(keyspace::BUCKET).at_key(format!("{}/0", counts.last_marker)),
+                "record without a value; a bump would have marked its revision as compacted",
+            );
+        }
         (self.facts, self.report)
     }
 
@@ -115,6 +126,15 @@ impl<'l> Meaning<'l> {
                 .error(place(), format!("value of more than {most} bytes"));
             return;
         }
+        if self.bucket == b"members" {
+            self.member_bytes = self.member_bytes.saturating_add(value.len());
+            if self.member_bytes > self.limits.small_value {
+                let most = self.limits.small_value;
+                self.report
+                    .error(place(), format!("members of more than {most} bytes in all"));
+                return;
+            }
+        }
         let entry = buckets::entry(&self.bucket, key, value, &mut self.facts, &mut self.marks);
         if let Err((severity, what)) = entry {
             self.report.add(severity, place(), what);
@@ -130,7 +150,8 @@ impl<'l> Meaning<'l> {
 }
 
 impl Visitor for Meaning<'_> {
-    fn bucket(&mut self, name: &[u8], _sequence: u64) -> Result<()> {
+    fn bucket(&mut self, name: &[u8], sequence: u64) -> Result<()> {
+        self.bounded()?;
         self.hash(name);
         self.bucket = name.to_vec();
         self.is_key = name == keyspace::BUCKET;
@@ -145,13 +166,16 @@ impl Visitor for Meaning<'_> {
                 "not a bucket that etcd 3.4 to 3.8 makes",
             );
         }
+        if sequence != 0 {
+            self.report.error(
+                Place::bucket(name),
+                format!("bucket with sequence {sequence}: etcd never uses sequences"),
+            );
+        }
         Ok(())
     }
 
     fn bucket_end(&mut self) -> Result<()> {
-        if self.is_key {
-            self.keyspace.finish(&mut self.report);
-        }
         Ok(())
     }
 
@@ -212,14 +236,21 @@ impl Visitor for Meaning<'_> {
 
 /// Gathers the ids of the `lease` bucket, which comes after `key` in the file and is needed before.
 #[derive(Debug, Default)]
-pub struct LeaseIds(pub Vec<i64>);
+pub struct LeaseIds(Vec<i64>);
+
+impl LeaseIds {
+    /// All of them, ascending.
+    pub fn ascending(mut self) -> Vec<i64> {
+        self.0.sort_unstable();
+        self.0
+    }
+}
 
 impl Visitor for LeaseIds {
     fn bucket(&mut self, _name: &[u8], _sequence: u64) -> Result<()> {
         Ok(())
     }
     fn bucket_end(&mut self) -> Result<()> {
-        self.0.sort_unstable();
         Ok(())
     }
     fn item(&mut self, key: &[u8], _value_len: u64, _at: Spot) -> Result<()> {

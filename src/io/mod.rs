@@ -1,8 +1,12 @@
 //! Files, as the rest of the crate needs them: read-only images, and outputs that are whole or absent.
 
+mod claim;
+pub mod dirs;
+pub mod fault;
 pub mod image;
 pub mod lock;
 pub mod spool;
 pub mod staged;
+pub mod steady;
 
 pub use image::Image;

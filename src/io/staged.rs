@@ -7,25 +7,22 @@
 //! A staged name is locked with flock while its process lives. What carries such a name and no lock was
 //! left by a process that was killed: the next run removes it, and nothing else.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::claim::{claim_new, remove_stale, staged_name};
+use super::dirs::{UndoDirs, make_dir, make_dirs, parent_of, sync_dir};
+use super::fault::{create_error, name_error, refuse_read_only, write_error};
 use super::spool::open_tmpfile;
-use crate::error::{Error, Kind, Result};
-
-/// What is in every staged name.
-pub const PARTIAL: &str = ".partial-";
-
-/// Bytes between two requests to the kernel to start writing what it has: the disk works while the
-/// network and the hash do, and the last fsync finds little left to do.
-const WRITEBACK: u64 = 8 << 20;
+use super::steady::start_writeback;
+use crate::error::{Error, Result};
 
 /// A file on its way to its name.
 #[derive(Debug)]
@@ -50,15 +47,7 @@ impl StagedFile {
         let (file, partial) = match anonymous(&dir) {
             Some(file) => (file, None),
             None => {
-                let (file, path) = claim_new(&dir, name, |path| {
-                    File::options()
-                        .read(true)
-                        .write(true)
-                        .create_new(true)
-                        .mode(0o600)
-                        .open(path)
-                        .map_err(|e| create_error(path, e))
-                })?;
+                let (file, path) = claim_file(&dir, name)?;
                 (file, Some(path))
             }
         };
@@ -93,32 +82,76 @@ impl StagedFile {
         write_error(&self.target, source)
     }
 
-    /// Gives the synced file its name, and syncs the directory.
+    /// Gives the synced file its name, and syncs the directory. A new name is taken back if even that fails.
     pub fn commit(mut self) -> Result<()> {
         self.file
             .sync_all()
             .map_err(|e| Error::io("sync", &self.target, e))?;
-        if self.force {
-            self.name_temporarily()?;
+        // An unnamed file cannot replace one; it needs a name that can be renamed.
+        if self.partial.is_some() || self.force || !self.link(&self.target.clone())? {
+            self.rename()?;
         }
-        let named = match &self.partial {
-            None => link(&self.file, &self.target),
-            Some(partial) if self.force => rustix::fs::rename(partial, &self.target),
-            Some(partial) => rename_new(partial, &self.target),
-        };
-        named.map_err(|e| name_error(&self.target, e))?;
-        self.partial = None;
-        sync_dir(&self.dir)
+        sync_dir(&self.dir).map_err(|error| match self.force {
+            true => error.hint(format!(
+                "{} is new and whole, and may be the old one again after a power cut",
+                self.target.display()
+            )),
+            false => {
+                let _ = std::fs::remove_file(&self.target);
+                error
+            }
+        })
     }
 
-    /// An unnamed file cannot replace one; it needs a name that can be renamed.
-    fn name_temporarily(&mut self) -> Result<()> {
+    fn rename(&mut self) -> Result<()> {
         if self.partial.is_none() {
             let path = self.dir.join(staged_name(file_name(&self.target)?));
             let _ = self.file.try_lock();
-            link(&self.file, &path).map_err(|e| name_error(&path, e))?;
-            self.partial = Some(path);
+            match self.link(&path)? {
+                true => self.partial = Some(path),
+                false => self.copy()?,
+            }
         }
+        let Some(partial) = &self.partial else {
+            return Ok(());
+        };
+        let named = match self.force {
+            true => rustix::fs::rename(partial, &self.target),
+            false => rename_new(partial, &self.target),
+        };
+        named.map_err(|e| name_error(&self.target, e))?;
+        self.partial = None;
+        Ok(())
+    }
+
+    /// Gives the unnamed file a name; false where the machine does not let it have one.
+    fn link(&self, name: &Path) -> Result<bool> {
+        let fd = fd_path(&self.file);
+        match rustix::fs::linkat(CWD, fd, CWD, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(true),
+            Err(
+                Errno::NOENT
+                | Errno::PERM
+                | Errno::ACCESS
+                | Errno::OPNOTSUPP
+                | Errno::NOSYS
+                | Errno::INVAL
+                | Errno::XDEV,
+            ) => Ok(false),
+            Err(other) => Err(name_error(name, other)),
+        }
+    }
+
+    /// What cannot get a name is written again to a file that has one.
+    fn copy(&mut self) -> Result<()> {
+        let (mut file, path) = claim_file(&self.dir, file_name(&self.target)?)?;
+        self.partial = Some(path);
+        self.file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| std::io::copy(&mut self.file, &mut file))
+            .and_then(|_| file.sync_all())
+            .map_err(|e| write_error(&self.target, e))?;
+        self.file = file;
         Ok(())
     }
 }
@@ -144,84 +177,7 @@ impl Drop for StagedFile {
     }
 }
 
-/// Writes front to back into any file, in large pieces, starting writeback early; the start may be
-/// rewritten at the end.
-#[derive(Debug)]
-pub struct Steady<'f>(BufWriter<Flow<'f>>);
-
-/// Bytes gathered before they are written: a page with a large value comes in three pieces or more.
-const PIECE: usize = 256 << 10;
-
-#[derive(Debug)]
-struct Flow<'f> {
-    file: &'f File,
-    at: u64,
-    requested: u64,
-}
-
-impl<'f> Steady<'f> {
-    /// A writer at the start of `file`.
-    pub fn new(file: &'f File) -> Steady<'f> {
-        Steady(BufWriter::with_capacity(
-            PIECE,
-            Flow {
-                file,
-                at: 0,
-                requested: 0,
-            },
-        ))
-    }
-}
-
-impl Write for Steady<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Seek for Steady<'_> {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        self.0.seek(to)
-    }
-}
-
-impl Write for Flow<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let len = self.file.write(bytes)?;
-        self.at += len as u64;
-        self.requested = start_writeback(self.file, self.requested, self.at);
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Flow<'_> {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        self.at = self.file.seek(to)?;
-        Ok(self.at)
-    }
-}
-
-/// `POSIX_FADV_DONTNEED` on pages that are dirty starts writing them and drops none: the one way to do
-/// what sync_file_range does without a system call that our libraries lack. Advice that is not taken
-/// costs time, not data.
-fn start_writeback(file: &File, requested: u64, written: u64) -> u64 {
-    if written.saturating_sub(requested) < WRITEBACK {
-        return requested;
-    }
-    let len = std::num::NonZeroU64::new(written - requested);
-    let _ = rustix::fs::fadvise(file, requested, len, Advice::DontNeed);
-    written
-}
-
-/// A directory on its way to its name. It is removed, with all that is in it, unless it is committed.
+/// A directory on its way to its name. It is removed, with all that is in it, unless it is kept.
 #[derive(Debug)]
 pub struct StagedDir {
     path: PathBuf,
@@ -229,7 +185,8 @@ pub struct StagedDir {
     parent: PathBuf,
     /// Holds the lock that says that we live.
     lock: File,
-    committed: bool,
+    named: bool,
+    kept: bool,
     /// Directories above it that had to be made, outermost first.
     made: Vec<PathBuf>,
 }
@@ -245,19 +202,23 @@ impl StagedDir {
         remove_stale(&parent, name, removed)?;
         let (lock, path) = claim_new(&parent, name, |path| {
             make_dir(path)?;
-            File::open(path).map_err(|e| Error::io("open", path, e))
+            File::open(path).map_err(|e| {
+                let _ = std::fs::remove_dir(path);
+                Error::io("open", path, e)
+            })
         })?;
         Ok(StagedDir {
             path,
             target: target.to_owned(),
             parent,
             lock,
-            committed: false,
+            named: false,
+            kept: false,
             made: undo.keep(),
         })
     }
 
-    /// Where it is now.
+    /// Where it is until it has its name.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -282,134 +243,77 @@ impl StagedDir {
     /// Makes a file inside, 0600, open for reading and writing.
     pub fn file(&self, name: impl AsRef<Path>) -> Result<(File, PathBuf)> {
         let path = self.path.join(name);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
-        Ok((file.map_err(|e| create_error(&path, e))?, path))
+        Ok((new_file(&path)?, path))
     }
 
-    /// Gives it its name, which must be free; everything inside has been synced by [`sync_tree`].
-    pub fn commit(mut self) -> Result<()> {
+    /// Gives it its name, which must be free; everything inside has been synced by [`super::dirs::sync_tree`].
+    /// It loses the name again unless it is kept.
+    pub fn name(&mut self) -> Result<()> {
         rename_new(&self.path, &self.target).map_err(|e| name_error(&self.target, e))?;
-        self.committed = true;
+        self.named = true;
         sync_dir(&self.parent)?;
         for made in self.made.iter().rev() {
             sync_dir(&parent_of(made))?;
         }
         Ok(())
     }
+
+    /// It stays.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
 }
 
 impl Drop for StagedDir {
     fn drop(&mut self) {
-        if !self.committed {
-            let _ = std::fs::remove_dir_all(&self.path);
+        if !self.kept {
+            // It must not be seen half removed under its name.
+            if !self.named || rename_new(&self.target, &self.path).is_ok() {
+                let _ = std::fs::remove_dir_all(&self.path);
+            }
             UndoDirs(std::mem::take(&mut self.made));
         }
         let _ = self.lock.unlock();
     }
 }
 
-/// Removes directories that were made, unless something is in them by now.
-struct UndoDirs(Vec<PathBuf>);
-
-impl UndoDirs {
-    fn keep(mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for UndoDirs {
-    fn drop(&mut self) {
-        for dir in self.0.iter().rev() {
-            let _ = std::fs::remove_dir(dir);
-        }
-    }
-}
-
-/// Syncs every file and directory below `dir`, and `dir` itself.
-pub fn sync_tree(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))? {
-        let path = entry.map_err(|e| Error::io("read", dir, e))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
-        } else {
-            let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
-            file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
-        }
-    }
-    sync_dir(dir)
-}
-
-/// Renames where nothing may be replaced, and syncs the directories.
+/// Renames where nothing may be replaced; the caller syncs the directory.
 pub fn move_to_free_name(from: &Path, to: &Path) -> Result<()> {
-    rename_new(from, to).map_err(|e| name_error(to, e))?;
-    sync_dir(&parent_of(to))
+    rename_new(from, to).map_err(|e| name_error(to, e))
 }
 
-/// Bytes that this process may still write in the file system of `path`, or of the nearest directory above it that exists.
-pub fn free_space(path: &Path) -> Result<u64> {
-    let existing = path
-        .ancestors()
-        .find(|dir| dir.exists())
-        .unwrap_or(Path::new("/"));
-    let existing = if existing.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        existing
-    };
-    let stat = rustix::fs::statvfs(existing)
-        .map_err(|e| Error::io("find the free space of", existing, e.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// Removes a directory so that it is never seen half removed under its name.
+pub fn remove_whole(dir: &Path) -> Result<()> {
+    let staged = parent_of(dir).join(staged_name(file_name(dir)?));
+    rename_new(dir, &staged)
+        .map_err(std::io::Error::from)
+        .and_then(|()| std::fs::remove_dir_all(&staged))
+        .map_err(|e| Error::io("remove the leftover", dir, e))
 }
 
-/// The directory that `path` is in.
-pub fn parent_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Syncs a directory, so that names in it survive a power cut.
-pub fn sync_dir(dir: &Path) -> Result<()> {
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|e| Error::io("sync the directory", dir, e))
-}
-
-/// Errors of writing: a full disk is named as one.
-pub fn write_error(path: &Path, source: std::io::Error) -> Error {
-    let full = matches!(
-        source.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-    );
-    let error = Error::io("write", path, source);
-    match full {
-        true => error.hint(
-            "the disk is full; nothing was left behind: free some space, or choose another place",
-        ),
-        false => error,
-    }
-}
-
-/// Refuses a target that exists (dangling links included) unless `force`, and one that is a directory.
+/// Refuses a target that exists (dangling links included) unless `force`, one that is no file (a device, say,
+/// or a link to a directory) in any case, and one on a read-only file system.
 pub fn check_target(target: &Path, force: bool) -> Result<()> {
     let dir = parent_of(target);
     std::fs::metadata(&dir).map_err(|e| {
         Error::io("write into", &dir, e).hint(format!("make it first: mkdir -p {}", dir.display()))
     })?;
-    match target.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => Err(Error::refused(format!(
-            "{} is a directory",
+    if target.is_dir() {
+        return Err(
+            Error::refused(format!("{} is a directory", target.display()))
+                .hint("name a file in it"),
+        );
+    }
+    let special = |path: &Path| ["/dev", "/proc"].iter().any(|dir| path.starts_with(dir));
+    match (target.symlink_metadata(), target.metadata()) {
+        (Ok(_), Ok(found)) if !found.is_file() || special(target) => Err(Error::refused(format!(
+            "{} is neither a file nor free to become one",
             target.display()
         ))
-        .hint("name a file in it")),
-        Ok(_) if !force => Err(name_error(target, Errno::EXIST)
+        .hint("for standard output say -")),
+        (Ok(_), _) if !force => Err(name_error(target, Errno::EXIST)
             .hint("choose another name, or replace it in one step with --force")),
-        _ => Ok(()),
+        _ => refuse_read_only(&dir),
     }
 }
 
@@ -423,115 +327,30 @@ fn fd_path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
-fn link(file: &File, target: &Path) -> rustix::io::Result<()> {
-    rustix::fs::linkat(CWD, fd_path(file), CWD, target, AtFlags::SYMLINK_FOLLOW)
+fn claim_file(dir: &Path, name: &OsStr) -> Result<(File, PathBuf)> {
+    claim_new(dir, name, new_file)
 }
 
-/// Rename that fails where `to` exists; for files on file systems that cannot do that, link and unlink.
+/// 0600, open for reading and writing.
+fn new_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    options.open(path).map_err(|e| create_error(path, e))
+}
+
+/// Rename that fails where `to` exists; on file systems that cannot do that, link and unlink, or look and rename.
 fn rename_new(from: &Path, to: &Path) -> rustix::io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) if from.is_dir() => match to.symlink_metadata() {
-            Ok(_) => Err(Errno::EXIST),
-            Err(_) => rustix::fs::rename(from, to),
-        },
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            rustix::fs::link(from, to)?;
-            rustix::fs::unlink(from)
-        }
-        other => other,
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        other => return other,
     }
-}
-
-/// Removes what carries a staged name and no lock: its process is gone.
-fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return Ok(());
-    };
-    for entry in entries.flatten() {
-        if !is_staged_name(&entry.file_name(), name) {
-            continue;
-        }
-        let path = entry.path();
-        // What we make is never a link or a pipe.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()).map(File::from) else {
-            continue;
-        };
-        let Ok(metadata) = file.metadata() else {
-            continue;
-        };
-        if (metadata.is_dir() || metadata.is_file()) && file.try_lock().is_ok() {
-            let gone = match metadata.is_dir() {
-                true => std::fs::remove_dir_all(&path),
-                false => std::fs::remove_file(&path),
-            };
-            gone.map_err(|e| Error::io("remove the leftover", &path, e))?;
-            removed(&path);
-        }
+    // Directories have no links, and some file systems have none at all.
+    match rustix::fs::link(from, to) {
+        Ok(()) => rustix::fs::unlink(from),
+        Err(Errno::EXIST) => Err(Errno::EXIST),
+        Err(_) if to.symlink_metadata().is_ok() => Err(Errno::EXIST),
+        Err(_) => rustix::fs::rename(from, to),
     }
-    Ok(())
-}
-
-/// Makes a staged name and locks it. A run that starts at the same time may take what is not locked
-/// yet for a leftover: then try again under another name.
-fn claim_new(
-    dir: &Path,
-    name: &OsStr,
-    make: impl Fn(&Path) -> Result<File>,
-) -> Result<(File, PathBuf)> {
-    use std::os::unix::fs::MetadataExt;
-    for _ in 0..16 {
-        let path = dir.join(staged_name(name));
-        let file = make(&path)?;
-        // Where there are no locks nothing is ever taken for a leftover.
-        let locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        let inode = |metadata: std::io::Result<std::fs::Metadata>| metadata.ok().map(|m| m.ino());
-        if locked && inode(path.metadata()) == inode(file.metadata()) {
-            return Ok((file, path));
-        }
-    }
-    Err(Error::failed(format!(
-        "cannot keep a temporary name in {}",
-        dir.display()
-    )))
-}
-
-/// `.NAME.partial-`
-fn staged_prefix(name: &OsStr) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(name);
-    prefix.push(PARTIAL);
-    prefix
-}
-
-/// `.NAME.partial-PID-RANDOM`
-fn staged_name(name: &OsStr) -> OsString {
-    let mut random = [0; 4];
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
-    let mut staged = staged_prefix(name);
-    staged.push(format!(
-        "{}-{:08x}",
-        std::process::id(),
-        u32::from_be_bytes(random)
-    ));
-    staged
-}
-
-/// Whether `found` is what [`staged_name`] makes of `name`, to the letter: names that people choose are not.
-fn is_staged_name(found: &OsStr, name: &OsStr) -> bool {
-    let prefix = staged_prefix(name);
-    let rest = found
-        .as_encoded_bytes()
-        .strip_prefix(prefix.as_encoded_bytes())
-        .and_then(|rest| str::from_utf8(rest).ok());
-    let Some((pid, random)) = rest.and_then(|rest| rest.split_once('-')) else {
-        return false;
-    };
-    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    !pid.is_empty()
-        && pid.chars().all(|c| c.is_ascii_digit())
-        && random.len() == 8
-        && random.chars().all(hex)
 }
 
 fn file_name(path: &Path) -> Result<&OsStr> {
@@ -543,58 +362,14 @@ fn file_name(path: &Path) -> Result<&OsStr> {
     })
 }
 
-/// `mkdir -p`, 0700; returns what had to be made.
-fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>> {
-    let missing: Vec<_> = dir
-        .ancestors()
-        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
-        .map(Path::to_owned)
-        .collect();
-    let mut made = UndoDirs(Vec::new());
-    for dir in missing.into_iter().rev() {
-        make_dir(&dir)?;
-        made.0.push(dir);
-    }
-    Ok(made.keep())
-}
-
-fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| create_error(path, e))
-}
-
-fn create_error(path: &Path, source: std::io::Error) -> Error {
-    let kind = source.kind();
-    let error = Error::io("create", path, source);
-    match kind {
-        std::io::ErrorKind::ReadOnlyFilesystem => error
-            .with_kind(Kind::Refused)
-            .hint("the file system is mounted read-only; remount it, or choose another place"),
-        std::io::ErrorKind::PermissionDenied => {
-            error.hint("run it as root, or choose another place")
-        }
-        std::io::ErrorKind::StorageFull => error.hint("the disk is full; nothing was left behind"),
-        _ => error,
-    }
-}
-
-fn name_error(target: &Path, source: Errno) -> Error {
-    match source {
-        Errno::EXIST | Errno::NOTEMPTY => {
-            Error::refused(format!("{} exists already", target.display()))
-                .hint("choose another name, or move it away first")
-        }
-        other => Error::io("give the finished file the name", target, other.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use rustix::fs::Mode;
+
     use super::*;
+    use crate::error::Kind;
 
     fn names(dir: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(dir).unwrap();
@@ -649,7 +424,7 @@ mod tests {
     fn leftovers_of_the_dead_are_removed_and_others_stay() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("data/member");
-        let mine = StagedDir::create(&target, &mut |_| {}).unwrap();
+        let mut mine = StagedDir::create(&target, &mut |_| {}).unwrap();
         let parent = dir.path().join("data");
         std::fs::create_dir(parent.join(".member.partial-1-0000dead")).unwrap();
         let kept = [
@@ -669,17 +444,48 @@ mod tests {
         let pipe = parent.join(".member.partial-1-00002222");
         rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
         let mut removed = 0;
-        let second = StagedDir::create(&target, &mut |_| removed += 1).unwrap();
+        let mut second = StagedDir::create(&target, &mut |_| removed += 1).unwrap();
         assert_eq!(removed, 1);
         assert!(mine.path().exists());
         second.file("x").unwrap();
-        sync_tree(second.path()).unwrap();
-        second.commit().unwrap();
-        assert_eq!(mine.commit().unwrap_err().kind(), Kind::Refused);
+        second.name().unwrap();
+        second.keep();
+        assert_eq!(mine.name().unwrap_err().kind(), Kind::Refused);
+        drop(mine);
         let links = [".member.partial-1-00001111", ".member.partial-1-00002222"];
         let mut all = [&kept[..], &links, &["member"]].concat();
         all.sort();
         assert_eq!(names(&parent), all);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_kept_loses_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("data/member");
+        let mut staged = StagedDir::create(&target, &mut |_| {}).unwrap();
+        staged.file("x").unwrap();
+        staged.name().unwrap();
+        assert!(target.join("x").exists());
+        drop(staged);
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn force_replaces_files_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        for target in [
+            Path::new("/dev/null"),
+            Path::new("/dev/stdout"),
+            &link,
+            dir.path(),
+        ] {
+            let error = check_target(target, true).unwrap_err();
+            assert_eq!(error.kind(), Kind::Refused, "{error}");
+        }
+        std::os::unix::fs::symlink("nothing", dir.path().join("dangling")).unwrap();
+        check_target(&dir.path().join("dangling"), true).unwrap();
     }
 
     #[test]

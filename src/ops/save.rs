@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::client::{self, Client, ConnectOptions, Received, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::io::staged::{self, StagedFile};
-use crate::io::{Image, spool};
+use crate::io::{Image, dirs, fault, spool};
 use crate::limits::Limits;
 use crate::observe::{Bounded, Observer};
 use crate::snapshot::{self, Options, Verdict, Verified};
@@ -163,7 +163,7 @@ struct FileSink<'a, W> {
 impl<W: Write> Sink for FileSink<'_, W> {
     fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
         let needed = total_image_bytes.saturating_add(TRAILER);
-        let free = staged::free_space(self.dir)?;
+        let free = dirs::free_space(self.dir)?;
         if needed > free {
             return Err(Error::refused(format!(
                 "not enough space in {}: {needed} bytes needed, {free} free",
@@ -177,7 +177,7 @@ impl<W: Write> Sink for FileSink<'_, W> {
     fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
         self.out
             .write_all(bytes)
-            .map_err(|e| staged::write_error(self.name, e))
+            .map_err(|e| fault::write_error(self.name, e))
     }
 }
 
@@ -214,7 +214,7 @@ fn prove(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (verified, synced)
     });
-    synced.map_err(|e| staged::write_error(name, e))?;
+    synced.map_err(|e| fault::write_error(name, e))?;
     match verified? {
         Verified::Good(snapshot) => {
             let verdict = snapshot.into_verdict();

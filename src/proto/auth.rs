@@ -28,13 +28,23 @@ pub struct UserOptions {
 impl<'a> User<'a> {
     /// Decodes the value.
     pub fn decode(bytes: &'a [u8]) -> Result<User<'a>, Malformed> {
+        let mut roles = Vec::new();
+        let user = User::decode_with(bytes, |role| roles.push(role))?;
+        Ok(User { roles, ..user })
+    }
+
+    /// Decodes the value without keeping its roles, of which a hostile one has millions.
+    pub fn decode_with(
+        bytes: &'a [u8],
+        mut each: impl FnMut(&'a [u8]),
+    ) -> Result<User<'a>, Malformed> {
         let mut user = User::default();
         for field in wire::fields("authpb.User", bytes) {
             let field = field?;
             match field.number {
                 1 => user.name = field.bytes()?,
                 2 => user.password = field.bytes()?,
-                3 => user.roles.push(field.bytes()?),
+                3 => each(field.bytes()?),
                 4 => user
                     .options
                     .get_or_insert_default()

@@ -45,7 +45,7 @@ pub(super) fn walk_meaning(
     let mut leases = LeaseIds::default();
     walk::bucket(db, b"lease", limits, &Quiet(observer), &mut leases)?;
     let mut pass = Pass {
-        meaning: Meaning::new(leases.0, limits),
+        meaning: Meaning::new(leases.ascending(), limits),
         follower,
         lost: None,
     };

@@ -96,9 +96,18 @@ impl Source<'_> {
         assert_compacted(&mut api, self.revision);
         assert_eq!(api.put("after/restore", "x"), revision + 1);
 
-        // The mark is no key, and the server has done with it what it does with a compaction.
+        // The mark is no key, also not for the next backup and the restore after that.
         let found = api.dump();
         assert_eq!(found.len(), self.dump.len() + 1);
+        let snapshot = server.dir().join("next.db");
+        let saved = save(&server, &snapshot);
+        assert_eq!(saved["liveKeys"], found.len());
+        assert_eq!(saved["verdict"]["sum"], "GOOD", "{saved:#}");
+        let plan = restore(&snapshot, &server.dir().join("next"), &[])["plan"].clone();
+        assert_eq!(plan["revisionBefore"], revision + 1);
+        assert_eq!(plan["revisionAfter"], revision + 1 + BILLION);
+
+        drop(api);
         stop_content(&mut server);
         server.restart();
         let mut api = server.api();

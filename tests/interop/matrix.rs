@@ -50,6 +50,7 @@ fn a_rich_history_comes_back_on_every_version(minor: &str) {
         source.is_restored(&plan);
         source.boots(booter, &data_dir, &plan);
     }
+    source.is_told(&snapshot);
 
     let data_dir = dir.join("theirs-by-us");
     restore(&theirs, &data_dir, &["--no-bump"]);
@@ -117,6 +118,32 @@ impl Source {
         assert_eq!(dropped, storage_version(&self.minor).as_deref());
     }
 
+    /// What is dropped is said to people too.
+    #[track_caller]
+    fn is_told(&self, snapshot: &Path) {
+        let args = [
+            "restore",
+            "-w",
+            "simple",
+            "--dry-run",
+            "--data-dir",
+            "nowhere",
+        ];
+        let told = Rescue::new(args).arg(snapshot).run().ok();
+        let told = told.stdout_has("alarm, dropped").stdout_has("NOSPACE");
+        let words: Vec<String> = told
+            .stdout_str()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        let version = storage_version(&self.minor);
+        let dropped = version.iter().all(|version| {
+            let row = ["storage", "version,", "dropped", version];
+            words.windows(4).any(|four| four == row)
+        });
+        told.expect(dropped, &format!("{version:?} to be dropped"));
+    }
+
     /// The restored member serves everything on `booter`, and goes on from there.
     #[track_caller]
     fn boots(&self, booter: Version, data_dir: &Path, plan: &Value) {
@@ -131,6 +158,8 @@ impl Source {
         assert_members(&mut api, plan);
         assert_auth(&server);
         assert_writable(&mut api, self.filled.revision);
+
+        drop(api);
 
         // What the server made of the db is still sound, for bbolt and for us.
         stop_content(&mut server);

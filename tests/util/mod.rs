@@ -39,3 +39,13 @@ pub fn target_dir() -> PathBuf {
         .expect("target/tmp has a parent")
         .to_path_buf()
 }
+
+/// A program of this machine that a test cannot do without.
+pub fn must_have(program: &str) -> PathBuf {
+    let path = PathBuf::from(program);
+    assert!(
+        path.is_file(),
+        "this test needs {program}: run tests/setup.sh"
+    );
+    path
+}

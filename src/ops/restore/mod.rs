@@ -24,7 +24,7 @@ use crate::datadir::boot::{Boot, boot};
 use crate::error::{Error, Result};
 use crate::etcd::ids::{self, NewCluster};
 use crate::etcd::urls;
-use crate::io::{Image, staged};
+use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Options, Peek, Snapshot, Verdict, Verified};
@@ -238,17 +238,15 @@ impl<'r> Job<'r> {
         plan::refuse_unknown_version(&snapshot)?;
         self.write_log(&staging)?;
         check_written(&db, &db_path, &rebuilt, &snapshot, limits, observer)?;
-        self.owner.apply(staging.member.path(), observer)?;
-        if let Some(wal) = &staging.wal {
-            self.owner.apply(wal.path(), observer)?;
+        for dir in staging.dirs() {
+            self.owner.apply(dir.path(), observer)?;
+            for made in dir.made() {
+                self.owner.apply_one(made, observer)?;
+            }
         }
         observer.stage("syncing", None);
         observer.check()?;
-        let made = staging.member.made().to_vec();
         staging.commit(&self.target)?;
-        for dir in made {
-            self.owner.apply_one(&dir, observer)?;
-        }
         Ok(self.done(plan, *snapshot, rebuilt.built.bytes))
     }
 
@@ -276,7 +274,7 @@ impl<'r> Job<'r> {
     fn write_log(&self, staging: &Staging) -> Result<()> {
         let wal_path = staging.wal_dir()?.join(self.boot.wal_name.to_string());
         let file = write_new(&wal_path, &self.boot.wal)?;
-        preallocate(&file, wal::SEGMENT_SIZE).map_err(|e| staged::write_error(&wal_path, e))?;
+        preallocate(&file, wal::SEGMENT_SIZE).map_err(|e| fault::write_error(&wal_path, e))?;
         let snap_name = self.boot.snap_name.to_string();
         write_new(
             &staging.member.path().join("snap").join(snap_name),
@@ -331,7 +329,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<File> {
         .open(path);
     let mut file = file.map_err(|e| Error::io("create", path, e))?;
     file.write_all(bytes)
-        .map_err(|e| staged::write_error(path, e))?;
+        .map_err(|e| fault::write_error(path, e))?;
     Ok(file)
 }
 
@@ -372,7 +370,7 @@ fn check_written(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (written, synced)
     });
-    synced.map_err(|e| staged::write_error(path, e))?;
+    synced.map_err(|e| fault::write_error(path, e))?;
     let written = written?;
     let (old, new) = (snapshot.facts(), &written.facts);
     let wanted = (

@@ -1,12 +1,14 @@
 //! Where the member goes: what is there already, who holds it, and whether there is room.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::staged::{self, StagedDir, StagedFile};
+use crate::io::{dirs, fault};
 use crate::observe::Observer;
 use crate::wal;
 
@@ -30,12 +32,13 @@ impl Target {
     /// Looks at the target. Refuses what exists unless `move_aside`, and what a running etcd holds in any case.
     pub fn look(data_dir: &Path, wal_dir: Option<&Path>, move_aside: bool) -> Result<Target> {
         let member = data_dir.join("member");
-        refuse_held(&member.join("snap/db"))?;
-        let stamp = jiff::Timestamp::now()
-            .strftime("%Y%m%dT%H%M%SZ")
-            .to_string();
+        let wal = match wal_dir {
+            Some(dir) => place_for_wal(dir, data_dir, &member)?,
+            None => None,
+        };
+        refuse_held(&member)?;
         let mut aside = Vec::new();
-        for path in [Some(member.as_path()), wal_dir].into_iter().flatten() {
+        for path in [Some(&member), wal.as_ref()].into_iter().flatten() {
             if path.symlink_metadata().is_err() || is_own_leftover(data_dir, path) {
                 continue;
             }
@@ -43,9 +46,7 @@ impl Target {
                 return Err(Error::refused(format!("{} exists already", path.display()))
                     .hint("--move-aside renames it to a name ending in .before-<UTC time> and touches nothing in it"));
             }
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".before-{stamp}"));
-            aside.push((path.to_owned(), PathBuf::from(name)));
+            aside.push((path.clone(), name_aside(path)));
         }
         if !data_dir.is_dir() && data_dir.symlink_metadata().is_ok() {
             return Err(Error::refused(format!(
@@ -53,36 +54,86 @@ impl Target {
                 data_dir.display()
             )));
         }
+        for dir in [Some(data_dir), wal.as_deref()].into_iter().flatten() {
+            fault::refuse_read_only(dir)?;
+        }
         Ok(Target {
             data_dir: data_dir.to_owned(),
             member,
-            wal: wal_dir.map(Path::to_owned),
+            wal,
             aside,
         })
     }
 
     /// Bytes needed for a db of `db` bytes, and bytes free, where the db goes.
     pub fn room(&self, db: u64) -> Result<(u64, u64)> {
-        let wal = if self.wal.is_some() {
-            0
-        } else {
-            wal::SEGMENT_SIZE
+        let wal = match self.distant_wal() {
+            Some(_) => 0,
+            None => wal::SEGMENT_SIZE,
         };
-        Ok((db + wal + SLACK, staged::free_space(&self.data_dir)?))
+        let needed = db.saturating_add(wal + SLACK);
+        Ok((needed, dirs::free_space(&self.data_dir)?))
     }
 
     /// Refuses when there is not enough room for a db of `db` bytes.
     pub fn refuse_full(&self, db: u64) -> Result<()> {
+        let refuse = |dir: &Path, needed, free| {
+            Err(Error::refused(format!(
+                "not enough space in {}: {needed} bytes needed, {free} free",
+                dir.display()
+            ))
+            .hint("free some space, or restore to another --data-dir and move it"))
+        };
         let (needed, free) = self.room(db)?;
         if needed > free {
-            return Err(Error::refused(format!(
-                "not enough space in {}: {needed} bytes needed, {free} free",
-                self.data_dir.display()
-            ))
-            .hint("free some space, or restore to another --data-dir and move it"));
+            return refuse(&self.data_dir, needed, free);
+        }
+        if let Some(wal) = self.distant_wal() {
+            let (needed, free) = (wal::SEGMENT_SIZE + SLACK, dirs::free_space(wal)?);
+            if needed > free {
+                return refuse(wal, needed, free);
+            }
         }
         Ok(())
     }
+
+    /// The WAL dir, if it is in a file system of its own.
+    fn distant_wal(&self) -> Option<&Path> {
+        let wal = self.wal.as_deref()?;
+        (!dirs::share_a_file_system(wal, &self.data_dir)).then_some(wal)
+    }
+}
+
+/// The WAL dir, if it is not where the WAL goes anyway. One below the other could not be named one after the other.
+fn place_for_wal(wal: &Path, data_dir: &Path, member: &Path) -> Result<Option<PathBuf>> {
+    let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (at, data_dir, member) = (full(wal), full(data_dir), full(member));
+    if at == member.join("wal") {
+        return Ok(None);
+    }
+    if at.starts_with(&member) || data_dir.starts_with(&at) {
+        return Err(Error::usage(format!(
+            "--wal-dir {}: the WAL needs a directory of its own, neither in {} nor around it",
+            wal.display(),
+            member.display()
+        )));
+    }
+    Ok(Some(wal.to_owned()))
+}
+
+/// `PATH.before-<UTC time>`, with a number behind it if that exists.
+fn name_aside(path: &Path) -> PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let named = |number: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".before-{now}{number}"));
+        PathBuf::from(name)
+    };
+    std::iter::once(String::new())
+        .chain((2..).map(|number: u32| format!("-{number}")))
+        .map(|number| named(&number))
+        .find(|name| name.symlink_metadata().is_err())
+        .unwrap_or_else(|| named(""))
 }
 
 /// What is being built for a target.
@@ -120,28 +171,40 @@ impl Staging {
         }
     }
 
+    /// The directories that are being built.
+    pub fn dirs(&self) -> impl Iterator<Item = &StagedDir> {
+        std::iter::once(&self.member).chain(&self.wal)
+    }
+
     /// Syncs everything, moves what is there aside, and gives the new directories their names, `member` last.
+    /// Whatever fails, all names are then as they were before.
     pub fn commit(self, target: &Target) -> Result<()> {
-        staged::sync_tree(self.member.path())?;
-        if let Some(wal) = &self.wal {
-            staged::sync_tree(wal.path())?;
+        for dir in self.dirs() {
+            dirs::sync_tree(dir.path())?;
         }
+        // Dropped last: what is new must be out of the way before what is old can move back.
         let mut moved = Moved::default();
+        if !target.aside.is_empty() {
+            refuse_held(&target.member)?;
+        }
         for (from, to) in &target.aside {
             moved.go(from, to)?;
         }
-        if let Some(wal) = self.wal {
-            let promise = promise_path(target);
-            let mut file = StagedFile::create(&promise, true)?;
-            let text = promise_of(wal.target(), wal.path());
-            std::io::Write::write_all(&mut file, &text).map_err(|e| file.write_error(e))?;
-            file.commit()?;
-            wal.commit()?;
-            self.member.commit()?;
-            std::fs::remove_file(&promise).map_err(|e| Error::io("remove", &promise, e))?;
-        } else {
-            self.member.commit()?;
+        let promise = match &self.wal {
+            Some(wal) => Some(Promise::give(target, wal)?),
+            None => None,
+        };
+        let Staging { mut member, wal } = self;
+        match wal {
+            None => member.name()?,
+            Some(mut wal) => {
+                wal.name()?;
+                member.name()?;
+                wal.keep();
+            }
         }
+        member.keep();
+        drop(promise);
         moved.keep();
         Ok(())
     }
@@ -155,7 +218,7 @@ impl Moved {
     fn go(&mut self, from: &Path, to: &Path) -> Result<()> {
         staged::move_to_free_name(from, to)?;
         self.0.push((from.to_owned(), to.to_owned()));
-        Ok(())
+        dirs::sync_dir(&dirs::parent_of(to))
     }
 
     fn keep(mut self) {
@@ -167,53 +230,83 @@ impl Drop for Moved {
     fn drop(&mut self) {
         for (from, to) in self.0.iter().rev() {
             let _ = staged::move_to_free_name(to, from);
+            let _ = dirs::sync_dir(&dirs::parent_of(from));
         }
     }
 }
 
 /// Two names cannot change at once. Between the rename of the WAL dir and that of `member/`, this file
-/// says that a WAL dir without a member is ours to remove: by its name and its inode.
+/// says that a WAL dir without a member is ours to remove.
 const PROMISE: &str = ".member.wal-dir-of-unfinished-restore";
 
-fn promise_path(target: &Target) -> PathBuf {
-    target.data_dir.join(PROMISE)
+/// The file, for as long as it is true.
+struct Promise(PathBuf);
+
+impl Promise {
+    fn give(target: &Target, wal: &StagedDir) -> Result<Promise> {
+        let path = target.data_dir.join(PROMISE);
+        let mut file = StagedFile::create(&path, true)?;
+        let promise = Promise(path);
+        let text = describe(wal.target(), wal.path());
+        file.write_all(text.unwrap_or_default().as_bytes())
+            .map_err(|e| file.write_error(e))?;
+        file.commit()?;
+        Ok(promise)
+    }
 }
 
-fn promise_of(name: &Path, dir: &Path) -> Vec<u8> {
-    let inode = dir.metadata().map(|metadata| metadata.ino()).unwrap_or(0);
-    [
-        name.as_os_str().as_encoded_bytes(),
-        format!("\n{inode}").as_bytes(),
-    ]
-    .concat()
+impl Drop for Promise {
+    fn drop(&mut self) {
+        // One that stays promises nothing: a member is there, or no such WAL dir.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A WAL dir so exactly that one in which etcd has written since is another: its name, its inode, and the inode
+/// and change time of the one segment in it. `None` if there is more in it, or less.
+fn describe(name: &Path, dir: &Path) -> Option<String> {
+    let parent = dirs::parent_of(name).canonicalize().ok()?;
+    let name = parent.join(name.file_name()?);
+    let mut entries = std::fs::read_dir(dir).ok()?;
+    let segment = entries.next()?.ok()?.metadata().ok()?;
+    if entries.next().is_some() {
+        return None;
+    }
+    Some(format!(
+        "{}\n{}\n{} {} {}.{:09}\n",
+        name.display(),
+        dir.metadata().ok()?.ino(),
+        segment.ino(),
+        segment.len(),
+        segment.ctime(),
+        segment.ctime_nsec()
+    ))
 }
 
 /// A WAL dir that a killed run finished, whose `member/` never got its name.
 fn is_own_leftover(data_dir: &Path, path: &Path) -> bool {
-    let promise = std::fs::read(data_dir.join(PROMISE));
-    !data_dir.join("member").exists()
-        && promise.is_ok_and(|promise| promise == promise_of(path, path))
+    let promise = std::fs::read_to_string(data_dir.join(PROMISE)).ok();
+    let member = data_dir.join("member");
+    member.symlink_metadata().is_err() && promise.is_some() && promise == describe(path, path)
 }
 
 fn clear_own_leftovers(target: &Target, removed: &mut dyn FnMut(&Path)) -> Result<()> {
-    let promise = promise_path(target);
+    let promise = target.data_dir.join(PROMISE);
     if !promise.exists() {
         return Ok(());
     }
-    if let Some(wal) = target
-        .wal
-        .as_deref()
-        .filter(|wal| is_own_leftover(&target.data_dir, wal) && wal.exists())
-    {
-        std::fs::remove_dir_all(wal).map_err(|e| Error::io("remove the leftover", wal, e))?;
+    let wal = target.wal.as_deref();
+    if let Some(wal) = wal.filter(|wal| is_own_leftover(&target.data_dir, wal)) {
+        staged::remove_whole(wal)?;
         removed(wal);
     }
     std::fs::remove_file(&promise).map_err(|e| Error::io("remove the leftover", &promise, e))
 }
 
 /// Even with `--move-aside`: a running etcd goes on writing to what was moved, and would be believed.
-fn refuse_held(db: &Path) -> Result<()> {
-    let Ok(file) = File::open(db) else {
+fn refuse_held(member: &Path) -> Result<()> {
+    let db = member.join("snap/db");
+    let Ok(file) = File::open(&db) else {
         return Ok(());
     };
     match lock::try_shared(&file) {

@@ -20,12 +20,15 @@ use crate::datadir::boot::Boot;
 use crate::error::{Error, Result};
 use crate::etcd::keyspace::Counts;
 use crate::etcd::revision::{RecordKey, Revision};
-use crate::io::staged::Steady;
+use crate::io::steady::Steady;
 use crate::limits::Limits;
 use crate::snapshot::{Follower, Peek};
 
 /// How far `Bump::Auto` moves the revision of a Kubernetes snapshot: a week at 1,500 writes a second.
 const KUBERNETES_BUMP: u64 = 1_000_000_000;
+
+/// What a gathered entry costs besides its bytes.
+const OVERHEAD: usize = 64;
 
 /// Writes the db that belongs to a new cluster, as it follows a walk over the old one.
 pub struct Rebuild<'f> {
@@ -41,7 +44,8 @@ pub struct Rebuild<'f> {
     bucket: Kind,
     small: BTreeMap<Vec<u8>, Vec<u8>>,
     small_key: Vec<u8>,
-    /// Most bytes of a gathered value.
+    /// Bytes that may still be gathered from this bucket, and how many there were at its start.
+    left: usize,
     most: usize,
     hash: u32,
     revision: Revised,
@@ -110,6 +114,7 @@ impl<'f> Rebuild<'f> {
             bucket: Kind::Pass,
             small: BTreeMap::new(),
             small_key: Vec::new(),
+            left: limits.small_value,
             most: limits.small_value,
             hash: 0,
             revision: Revised::default(),
@@ -153,6 +158,7 @@ impl<'f> Rebuild<'f> {
             _ => Kind::Pass,
         };
         self.small.clear();
+        self.left = self.most;
         self.digest(name);
         self.builder.bucket(name, sequence)
     }
@@ -231,6 +237,17 @@ impl<'f> Rebuild<'f> {
         self.builder.value(chunk)
     }
 
+    /// Makes sure that a bucket which is gathered before it is written stays small.
+    fn gather(&mut self, bytes: usize) -> Result<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Error::damaged("a small bucket is implausibly large")),
+        }
+    }
+
     fn digest(&mut self, bytes: &[u8]) {
         self.hash = crc32c::crc32c_append(self.hash, bytes);
     }
@@ -251,6 +268,7 @@ impl Follower for Rebuild<'_> {
             Kind::Pass | Kind::Key => self.emit_start(key, value_len),
             Kind::Emptied | Kind::Members => Ok(()),
             Kind::Cluster | Kind::Meta => {
+                self.gather(key.len().saturating_add(OVERHEAD))?;
                 self.small_key = key.to_vec();
                 self.small.insert(key.to_vec(), Vec::new());
                 Ok(())
@@ -263,12 +281,8 @@ impl Follower for Rebuild<'_> {
             Kind::Pass | Kind::Key => self.emit_value(chunk),
             Kind::Emptied | Kind::Members => Ok(()),
             Kind::Cluster | Kind::Meta => {
+                self.gather(chunk.len())?;
                 let value = self.small.entry(self.small_key.clone()).or_default();
-                if value.len() + chunk.len() > self.most {
-                    return Err(Error::damaged(
-                        "an entry of a small bucket is implausibly large",
-                    ));
-                }
                 value.extend_from_slice(chunk);
                 Ok(())
             }

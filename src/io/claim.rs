@@ -1,0 +1,105 @@
+//! Staged names: `.NAME.partial-PID-RANDOM`, locked with flock while their process lives. What carries
+//! such a name and no lock was left by a process that was killed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, Result};
+
+/// What is in every staged name.
+pub const PARTIAL: &str = ".partial-";
+
+/// Removes what carries a staged name and no lock: its process is gone.
+pub fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        if !is_staged_name(&entry.file_name(), name) {
+            continue;
+        }
+        let path = entry.path();
+        // What we make is never a link or a pipe.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()).map(File::from) else {
+            continue;
+        };
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        if (metadata.is_dir() || metadata.is_file()) && file.try_lock().is_ok() {
+            let gone = match metadata.is_dir() {
+                true => std::fs::remove_dir_all(&path),
+                false => std::fs::remove_file(&path),
+            };
+            gone.map_err(|e| Error::io("remove the leftover", &path, e))?;
+            removed(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a staged name and locks it. A run that starts at the same time may take what is not locked
+/// yet for a leftover: then try again under another name.
+pub fn claim_new(
+    dir: &Path,
+    name: &OsStr,
+    make: impl Fn(&Path) -> Result<File>,
+) -> Result<(File, PathBuf)> {
+    use std::os::unix::fs::MetadataExt;
+    for _ in 0..16 {
+        let path = dir.join(staged_name(name));
+        let file = make(&path)?;
+        // Where there are no locks nothing is ever taken for a leftover.
+        let locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        let inode = |metadata: std::io::Result<std::fs::Metadata>| metadata.ok().map(|m| m.ino());
+        if locked && inode(path.metadata()) == inode(file.metadata()) {
+            return Ok((file, path));
+        }
+    }
+    Err(Error::failed(format!(
+        "cannot keep a temporary name in {}",
+        dir.display()
+    )))
+}
+
+/// `.NAME.partial-`
+fn staged_prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(PARTIAL);
+    prefix
+}
+
+/// `.NAME.partial-PID-RANDOM`
+pub fn staged_name(name: &OsStr) -> OsString {
+    let mut random = [0; 4];
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+    let mut staged = staged_prefix(name);
+    staged.push(format!(
+        "{}-{:08x}",
+        std::process::id(),
+        u32::from_be_bytes(random)
+    ));
+    staged
+}
+
+/// Whether `found` is what [`staged_name`] makes of `name`, to the letter: names that people choose are not.
+fn is_staged_name(found: &OsStr, name: &OsStr) -> bool {
+    let prefix = staged_prefix(name);
+    let rest = found
+        .as_encoded_bytes()
+        .strip_prefix(prefix.as_encoded_bytes())
+        .and_then(|rest| str::from_utf8(rest).ok());
+    let Some((pid, random)) = rest.and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    !pid.is_empty()
+        && pid.chars().all(|c| c.is_ascii_digit())
+        && random.len() == 8
+        && random.chars().all(hex)
+}

@@ -1,0 +1,100 @@
+//! Directories: making and unmaking them, making them last, and the room that is left in them.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::fault::create_error;
+use crate::error::{Error, Result};
+
+/// `mkdir -p`, 0700; returns what had to be made.
+pub fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>> {
+    let missing: Vec<_> = dir
+        .ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+        .map(Path::to_owned)
+        .collect();
+    let mut made = UndoDirs(Vec::new());
+    for dir in missing.into_iter().rev() {
+        make_dir(&dir)?;
+        made.0.push(dir);
+    }
+    Ok(made.keep())
+}
+
+/// `mkdir`, 0700.
+pub fn make_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| create_error(path, e))
+}
+
+/// Removes directories that were made, unless something is in them by now.
+pub struct UndoDirs(pub Vec<PathBuf>);
+
+impl UndoDirs {
+    /// They stay.
+    pub fn keep(mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for UndoDirs {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+/// Syncs every file and directory below `dir`, and `dir` itself.
+pub fn sync_tree(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))? {
+        let path = entry.map_err(|e| Error::io("read", dir, e))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+            file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        }
+    }
+    sync_dir(dir)
+}
+
+/// The directory that `path` is in.
+pub fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Syncs a directory, so that names in it survive a power cut.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|e| Error::io("sync the directory", dir, e))
+}
+
+/// Bytes that this process may still write in the file system of `path`, or of the nearest directory above it that exists.
+pub fn free_space(path: &Path) -> Result<u64> {
+    let existing = nearest(path);
+    let stat = rustix::fs::statvfs(existing)
+        .map_err(|e| Error::io("find the free space of", existing, e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether two paths are, or would be, in one file system.
+pub fn share_a_file_system(one: &Path, other: &Path) -> bool {
+    let device = |path| nearest(path).metadata().ok().map(|found| found.dev());
+    device(one) == device(other)
+}
+
+/// `path`, or the nearest directory above it that exists.
+pub fn nearest(path: &Path) -> &Path {
+    match path.ancestors().find(|dir| dir.exists()) {
+        Some(found) => found,
+        None if path.is_absolute() => Path::new("/"),
+        None => Path::new("."),
+    }
+}
