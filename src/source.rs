@@ -6,6 +6,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::datadir;
+use rustix::fs::{Mode, OFlags};
+
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
@@ -91,9 +93,15 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
         }
         false => (path.to_owned(), Origin::File(path.to_owned())),
     };
-    let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+    // Opening a pipe would wait for a writer, deaf to signals; waiting for its bytes is not.
+    let flags = match metadata.file_type().is_fifo() {
+        true => OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        false => OFlags::RDONLY | OFlags::CLOEXEC,
+    };
+    let file = rustix::fs::open(&path, flags, Mode::empty());
+    let file = file.map_err(|e| Error::io("open", &path, e.into()))?;
     from_file(
-        file,
+        file.into(),
         origin,
         &path.display().to_string(),
         spool_dirs,

@@ -75,8 +75,8 @@ fn run() -> Result<Exit> {
 /// `save OUT`
 fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
-    let mut stdout = ui::stdout_for_bytes()?;
-    let outcome = ops::save::run(request, &Limits::default(), &progress, &mut stdout)?;
+    let stdout = ui::stdout_for_bytes()?;
+    let outcome = ops::save::run(request, &Limits::default(), &progress, &stdout)?;
     progress.finish();
     let text = render::save::text(request, &outcome, format(output));
     match request.output {

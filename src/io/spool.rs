@@ -1,7 +1,7 @@
 //! A stream made into a file without a name, so that it can be read at any offset.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,9 @@ pub fn spool(
         let len = match reader.read(&mut buffer) {
             Ok(0) => return Ok(file),
             Ok(len) => len,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                continue;
+            }
             Err(e) => return Err(Error::failed(format!("cannot read {name}")).because(e)),
         };
         let piece = buffer.get(..len).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::client::{self, Client, ConnectOptions, Received, Sink};
@@ -68,7 +69,7 @@ pub fn run(
     request: &Request,
     limits: &Limits,
     observer: &dyn Observer,
-    stdout: &mut dyn Write,
+    stdout: &File,
 ) -> Result<Outcome> {
     let started = Instant::now();
     let bounded = request.within.map(|limit| Bounded::new(observer, limit));
@@ -115,7 +116,7 @@ fn save_from(
     request: &Request,
     limits: &Limits,
     observer: &dyn Observer,
-    stdout: &mut dyn Write,
+    stdout: &File,
 ) -> Result<Saved> {
     match &request.output {
         Output::File(path) => {
@@ -243,27 +244,41 @@ fn damaged_member(from: &client::Candidate, verdict: &Verdict) -> Error {
     .hint("save from another member; if there is none, stop this one, copy its member/snap/db and keep the copy safe")
 }
 
-/// The proved bytes, to standard output.
-fn pass_on(
-    mut file: File,
-    bytes: u64,
-    stdout: &mut dyn Write,
-    observer: &dyn Observer,
-) -> Result<()> {
+/// The proved bytes, to standard output. Whoever reads there may stop and never go on: a thread of its own
+/// writes, so that a signal need not wait for it.
+fn pass_on(file: File, bytes: u64, stdout: &File, observer: &dyn Observer) -> Result<()> {
+    const TICK: Duration = Duration::from_millis(100);
     observer.stage("writing", Some(bytes));
     let failed = |e| Error::failed("cannot write to standard output").because(e);
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let mut buffer = vec![0; 256 << 10];
+    let stdout = stdout.try_clone().map_err(failed)?;
+    let (done, progress) = mpsc::channel();
+    let writer = std::thread::spawn(move || copy(file, stdout, &done));
     loop {
         observer.check()?;
-        let len = file.read(&mut buffer).map_err(failed)?;
-        if len == 0 {
-            return stdout.flush().map_err(failed);
+        match progress.recv_timeout(TICK) {
+            Ok(len) => observer.advance(len),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        stdout
-            .write_all(buffer.get(..len).unwrap_or_default())
-            .map_err(failed)?;
-        observer.advance(len as u64);
+    }
+    let written = writer
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    written.map_err(failed)
+}
+
+/// All of `from`, told in pieces.
+fn copy(mut from: File, mut to: File, done: &mpsc::Sender<u64>) -> std::io::Result<()> {
+    from.seek(SeekFrom::Start(0))?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let len = from.read(&mut buffer)?;
+        if len == 0 {
+            return Ok(());
+        }
+        to.write_all(buffer.get(..len).unwrap_or_default())?;
+        // Nobody listens any more after a signal.
+        let _ = done.send(len as u64);
     }
 }
 

@@ -158,7 +158,7 @@ fn a_save_killed_at_every_system_call() {
 }
 
 /// A server with this many megabytes in it, so that work on its snapshot takes a while.
-fn server_with(megabytes: usize) -> Etcd {
+pub fn server_with(megabytes: usize) -> Etcd {
     let server = Etcd::new("3.7").start();
     fill::bulk(&mut server.api(), "bulk/", megabytes * 10, 100_000);
     server

@@ -197,10 +197,21 @@ impl Etcd {
         }
     }
 
-    /// Lets it stand still (SIGSTOP) or go on (SIGCONT).
+    /// Lets it stand still (SIGSTOP) or go on (SIGCONT). Returns when every thread stands still: one that
+    /// runs on for a moment may still answer.
+    #[track_caller]
     pub fn freeze(&self, frozen: bool) {
+        let child = self.child.as_ref().expect("a running server");
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        process::send(self.child.as_ref().expect("a running server"), signal);
+        process::send(child, signal);
+        let start = Instant::now();
+        while frozen && !process::stands_still(child.id()) {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "a server that does not stop"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Starts a stopped server again, on the same ports and data.

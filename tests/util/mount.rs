@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::process::{self, Running};
+use super::process::{self, Output, Running};
 use super::run::Rescue;
+use super::tools;
 
 /// A mount namespace, held open by a process.
 pub struct Namespace {
@@ -74,6 +75,18 @@ impl Namespace {
         process::spawn(self.wrap(run.command()), None)
     }
 
+    /// The same, to its end.
+    #[track_caller]
+    pub fn run(&self, run: &Rescue) -> Output {
+        self.spawn(run).wait(tools::TIMEOUT)
+    }
+
+    /// The same with these bytes on standard input.
+    #[track_caller]
+    pub fn run_with(&self, run: &Rescue, stdin: Vec<u8>) -> Output {
+        process::run(self.wrap(run.command()), Some(stdin), tools::TIMEOUT)
+    }
+
     /// A shell script in it, which must succeed.
     #[track_caller]
     pub fn shell(&self, script: &str) {
@@ -81,7 +94,7 @@ impl Namespace {
         command
             .args(["-ec", script])
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        process::run(self.wrap(command), None, super::tools::TIMEOUT).ok();
+        process::run(self.wrap(command), None, tools::TIMEOUT).ok();
     }
 
     /// Any command, with absolute paths, in it.

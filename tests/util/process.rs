@@ -256,6 +256,26 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     }
 }
 
+/// Waits until something holds; fails if it never does.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "still not: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether every thread of the process is stopped (state T in /proc).
+pub fn stands_still(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default();
+        state.trim_start().starts_with('T')
+    })
+}
+
 /// The command as one would type it, with the variables that were set for it.
 pub fn describe(command: &Command) -> String {
     let quote = |text: &std::ffi::OsStr| {
