@@ -71,15 +71,29 @@ fn bolt() {
         write("meta", &format!("pages-of-{page_size}"), metas.concat());
     }
 
-    write("build_model", "a-few-small-items", [&[3], &b"\x02\x05\x00ab\x22\x00\x10cd\x41\xff\x07e"[..]].concat());
+    write(
+        "build_model",
+        "a-few-small-items",
+        [&[3], &b"\x02\x05\x00ab\x22\x00\x10cd\x41\xff\x07e"[..]].concat(),
+    );
     let deep: Vec<u8> = (0..120u8).flat_map(|n| [2, n, 3, n, n ^ 0x55]).collect();
-    write("build_model", "deep-tree-in-small-pages", [&[0], &deep[..]].concat());
+    write(
+        "build_model",
+        "deep-tree-in-small-pages",
+        [&[0], &deep[..]].concat(),
+    );
 }
 
 fn etcd() {
     let records = [
-        ("put", put(5, 0, b"/registry/pods/x", 5, 1, b"k8s\0value", 7).1),
-        ("put-with-large-numbers", put(i64::MAX, 0, b"k", 1 << 40, 1 << 30, b"", -1).1),
+        (
+            "put",
+            put(5, 0, b"/registry/pods/x", 5, 1, b"k8s\0value", 7).1,
+        ),
+        (
+            "put-with-large-numbers",
+            put(i64::MAX, 0, b"k", 1 << 40, 1 << 30, b"", -1).1,
+        ),
         ("tombstone", tombstone(9, 0, b"gone").1),
         ("revision", revision(9, 1)),
         ("revision-of-a-tombstone", tombstone(9, 1, b"").0),
@@ -91,7 +105,10 @@ fn etcd() {
     let names = etcd_rescue::etcd::buckets::KNOWN;
     let mut entries = Vec::new();
     for (name, items) in content(512) {
-        let index = names.iter().position(|known| known.as_bytes() == name).unwrap();
+        let index = names
+            .iter()
+            .position(|known| known.as_bytes() == name)
+            .unwrap();
         for (key, value) in items.iter().filter(|(_, value)| value.len() < 256) {
             entries.extend([index as u8, key.len() as u8, value.len() as u8]);
             entries.extend_from_slice(key);
@@ -111,20 +128,43 @@ fn etcd() {
 }
 
 fn logs() {
-    let founder = |id| wal::Founder { id, context: MEMBER };
+    let founder = |id| wal::Founder {
+        id,
+        context: MEMBER,
+    };
     let metadata = walpb::Metadata {
         node_id: 1,
         cluster_id: 2,
     };
     let log = wal::fresh(&metadata, &[founder(1), founder(2)]);
     write("wal", "fresh", [&[7, 0, 0, 0], &log[..]].concat());
-    write("wal", "fresh-with-preallocated-zeros", [&[7, 0, 0, 0], &log[..], &[0; 64]].concat());
+    write(
+        "wal",
+        "fresh-with-preallocated-zeros",
+        [&[7, 0, 0, 0], &log[..], &[0; 64]].concat(),
+    );
     let cut = &log[..log.len() - 5];
     write("wal", "torn", [&[7, 0, 0, 0], cut].concat());
 
-    let state = HardState { term: 3, vote: 1, commit: 5 }.encode();
-    let entry = Entry { entry_type: 0, term: 3, index: 5, data: Some(b"request") }.encode();
-    let snapshot = walpb::Snapshot { index: 4, term: 2, conf_state: None }.encode();
+    let state = HardState {
+        term: 3,
+        vote: 1,
+        commit: 5,
+    }
+    .encode();
+    let entry = Entry {
+        entry_type: 0,
+        term: 3,
+        index: 5,
+        data: Some(b"request"),
+    }
+    .encode();
+    let snapshot = walpb::Snapshot {
+        index: 4,
+        term: 2,
+        conf_state: None,
+    }
+    .encode();
     let metadata = metadata.encode();
     let framed = |records: &[(u8, &[u8])]| -> Vec<u8> {
         records
@@ -135,7 +175,11 @@ fn logs() {
     let first = framed(&[(1, &metadata), (5, &snapshot), (2, &entry), (3, &state)]);
     let second = framed(&[(1, &metadata), (3, &state), (2, &entry)]);
     let split = (first.len() as u16).to_le_bytes();
-    write("wal", "two-framed-segments", [&[3, 1, split[0], split[1]], &first[..], &second].concat());
+    write(
+        "wal",
+        "two-framed-segments",
+        [&[3, 1, split[0], split[1]], &first[..], &second].concat(),
+    );
 }
 
 fn snap_files() {
@@ -161,33 +205,120 @@ fn messages() {
         learners_next: vec![5],
         auto_leave: true,
     };
-    let permission = Permission { perm_type: READWRITE, key: b"a", range_end: b"\0" };
+    let permission = Permission {
+        perm_type: READWRITE,
+        key: b"a",
+        range_end: b"\0",
+    };
     let user = User {
         name: b"root",
         password: b"$2a$04$x",
         roles: vec![b"root", b"reader"],
         options: Some(UserOptions { no_password: true }),
     };
-    let metadata = SnapshotMetadata { conf_state: conf_state.clone(), index: 9, term: 2 };
+    let metadata = SnapshotMetadata {
+        conf_state: conf_state.clone(),
+        index: 9,
+        term: 2,
+    };
     let messages: [(&str, Vec<u8>); 13] = [
-        ("lease", Lease { id: -1, ttl: 60, remaining_ttl: 5 }.encode()),
-        ("alarm", AlarmMember { member_id: u64::MAX, alarm: alarm::CORRUPT }.encode()),
+        (
+            "lease",
+            Lease {
+                id: -1,
+                ttl: 60,
+                remaining_ttl: 5,
+            }
+            .encode(),
+        ),
+        (
+            "alarm",
+            AlarmMember {
+                member_id: u64::MAX,
+                alarm: alarm::CORRUPT,
+            }
+            .encode(),
+        ),
         ("user", user.encode()),
-        ("role", Role { name: b"r", key_permission: vec![permission.clone(), permission] }.encode()),
-        ("entry", Entry { entry_type: 1, term: 2, index: 3, data: Some(b"x") }.encode()),
-        ("hard-state", HardState { term: 1, vote: 2, commit: 3 }.encode()),
-        ("raft-snapshot", Snapshot { data: Some(b"{}"), metadata }.encode()),
+        (
+            "role",
+            Role {
+                name: b"r",
+                key_permission: vec![permission.clone(), permission],
+            }
+            .encode(),
+        ),
+        (
+            "entry",
+            Entry {
+                entry_type: 1,
+                term: 2,
+                index: 3,
+                data: Some(b"x"),
+            }
+            .encode(),
+        ),
+        (
+            "hard-state",
+            HardState {
+                term: 1,
+                vote: 2,
+                commit: 3,
+            }
+            .encode(),
+        ),
+        (
+            "raft-snapshot",
+            Snapshot {
+                data: Some(b"{}"),
+                metadata,
+            }
+            .encode(),
+        ),
         (
             "conf-change",
-            ConfChange { id: 1, change_type: ADD_NODE, node_id: 2, context: Some(MEMBER) }.encode(),
+            ConfChange {
+                id: 1,
+                change_type: ADD_NODE,
+                node_id: 2,
+                context: Some(MEMBER),
+            }
+            .encode(),
         ),
-        ("record", walpb::Record { record_type: 2, crc: 7, data: Some(b"x") }.encode()),
-        ("metadata", walpb::Metadata { node_id: 1, cluster_id: 2 }.encode()),
+        (
+            "record",
+            walpb::Record {
+                record_type: 2,
+                crc: 7,
+                data: Some(b"x"),
+            }
+            .encode(),
+        ),
+        (
+            "metadata",
+            walpb::Metadata {
+                node_id: 1,
+                cluster_id: 2,
+            }
+            .encode(),
+        ),
         (
             "wal-snapshot",
-            walpb::Snapshot { index: 1, term: 2, conf_state: Some(conf_state) }.encode(),
+            walpb::Snapshot {
+                index: 1,
+                term: 2,
+                conf_state: Some(conf_state),
+            }
+            .encode(),
         ),
-        ("snappb", snappb::Snapshot { crc: 7, data: Some(b"x") }.encode()),
+        (
+            "snappb",
+            snappb::Snapshot {
+                crc: 7,
+                data: Some(b"x"),
+            }
+            .encode(),
+        ),
         ("any", b"\x0b\x10\x01\x0c\x11abcdefgh\x1dabcd".to_vec()),
     ];
     for (choice, (name, bytes)) in messages.iter().enumerate() {
@@ -199,10 +330,26 @@ fn texts() {
     write("member", "every-field", MEMBER);
     write("member", "odd-json", br#" {"extra":{"a":[1,null]},"peerURLs":null,"id":7,"name":"<\u2028\ud83d\ude00","isPromote":true} "#);
     write("member", "key", "8e9e05c52164694d");
-    write("initial_cluster", "three", b"\x05tokenm1=http://10.0.0.1:2380,m2=https://h.example:2380,m3=http://[::1]:2380");
-    write("initial_cluster", "two-urls-and-odd-cases", b"\x01tb= http://b:2,a=HTTP://a:1,b=unix://x:1");
+    write(
+        "initial_cluster",
+        "three",
+        b"\x05tokenm1=http://10.0.0.1:2380,m2=https://h.example:2380,m3=http://[::1]:2380",
+    );
+    write(
+        "initial_cluster",
+        "two-urls-and-odd-cases",
+        b"\x01tb= http://b:2,a=HTTP://a:1,b=unix://x:1",
+    );
     // A first message of 512 bytes of 1024, the other 512, the honest trailer.
     write("stream", "whole", b"\x40\x20\0\0\0\0\0\0\x02\0\0\x20\x80\0");
-    write("stream", "with-versions", b"\x60\x20\0\0\0\0\0\0\x02\0\x20\x20\xa0\0");
-    write("stream", "empty-blob", b"\x40\x20\0\0\0\0\0\0\x02\0\0\0\0\0");
+    write(
+        "stream",
+        "with-versions",
+        b"\x60\x20\0\0\0\0\0\0\x02\0\x20\x20\xa0\0",
+    );
+    write(
+        "stream",
+        "empty-blob",
+        b"\x40\x20\0\0\0\0\0\0\x02\0\0\0\0\0",
+    );
 }

@@ -16,6 +16,7 @@
 //!
 //! Source: etcd-io/bbolt v1.5.0. All versions that etcd has used share this format.
 
+pub mod bitmap;
 pub mod block;
 pub mod build;
 pub mod collect;

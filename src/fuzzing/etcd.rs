@@ -55,7 +55,10 @@ fn sealed(data: &[u8]) -> Vec<u8> {
         return bytes;
     }
     let page_size = page_size as usize;
-    bytes.resize(bytes.len().next_multiple_of(page_size).max(2 * page_size), 0);
+    bytes.resize(
+        bytes.len().next_multiple_of(page_size).max(2 * page_size),
+        0,
+    );
     for page in bytes.chunks_mut(page_size).take(2) {
         let meta = sealed_meta(page);
         for (to, from) in page.iter_mut().zip(meta).take(META_PAGE) {
@@ -172,9 +175,12 @@ fn scan(bytes: &[u8], piece: usize) -> (std::result::Result<KeyValue, String>, V
     (scan.finish(), key)
 }
 
+/// A KeyValue and its user key.
+type Keyed = (KeyValue, Vec<u8>);
+
 /// The KeyValue and its key as the general reader sees it, if its fields are those that etcd writes; and
 /// the same fields encoded plainly.
-fn by_fields(body: &[u8]) -> Option<((KeyValue, Vec<u8>), Vec<u8>)> {
+fn by_fields(body: &[u8]) -> Option<(Keyed, Vec<u8>)> {
     let (mut found, mut user_key, mut last) = (KeyValue::default(), Vec::new(), 0);
     let mut plain = Vec::new();
     for field in wire::fields("mvccpb.KeyValue", body) {
@@ -233,7 +239,10 @@ pub fn fuzz_meaning(data: &[u8]) {
         keys.insert(key.clone(), record.encode());
     }
     let bytes = built(&model, 512);
-    let verdict = holds("what was built is verified", verify_bytes(bytes.clone(), true));
+    let verdict = holds(
+        "what was built is verified",
+        verify_bytes(bytes.clone(), true),
+    );
     assert_eq!(verdict.structure, Level::Good);
     let facts = &verdict.facts;
     let entries: usize = model.values().map(BTreeMap::len).sum();

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+type Body = fn(&[u8]);
+
 /// Every target and its body: the files in `fuzz/fuzz_targets/` are one line each.
-const TARGETS: [(&str, fn(&[u8])); 12] = [
+const TARGETS: [(&str, Body); 12] = [
     ("build_model", super::fuzz_build_model),
     ("initial_cluster", super::fuzz_initial_cluster),
     ("keyvalue", super::fuzz_keyvalue),
@@ -40,7 +42,11 @@ fn seeds_and_regressions_hold() {
         assert!(!seeds.is_empty(), "no seeds for {target}");
         for file in [seeds, files(&fuzz_dir().join("regressions").join(target))].concat() {
             let data = fs::read(&file).unwrap();
-            assert!(data.len() < 20_000, "{} is large for a seed", file.display());
+            assert!(
+                data.len() < 20_000,
+                "{} is large for a seed",
+                file.display()
+            );
             let held = std::panic::catch_unwind(|| body(&data)).is_ok();
             assert!(held, "{} does not hold", file.display());
         }

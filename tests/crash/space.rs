@@ -47,7 +47,7 @@ impl Disk {
     }
 
     fn free(&self) -> u64 {
-        let stat = rustix::fs::statvfs(&self.root()).unwrap();
+        let stat = rustix::fs::statvfs(self.root()).unwrap();
         stat.f_bavail * stat.f_frsize
     }
 

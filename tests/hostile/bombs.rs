@@ -32,22 +32,78 @@ const fn bomb(name: &'static str, make: fn() -> Vec<u8>, told: &'static str) -> 
 /// All of them.
 pub const BOMBS: &[Bomb] = &[
     bomb("branches-64-deep", || deep(64), "bucket meta is missing"),
-    bomb("branches-65-deep", || deep(65), "tree deeper than 64 levels"),
-    bomb("branches-5000-deep", || deep(5000), "tree deeper than 64 levels"),
+    bomb(
+        "branches-65-deep",
+        || deep(65),
+        "tree deeper than 64 levels",
+    ),
+    bomb(
+        "branches-5000-deep",
+        || deep(5000),
+        "tree deeper than 64 levels",
+    ),
     bomb("branches-uneven", uneven, "leaf at depth"),
-    bomb("inline-buckets-in-inline-buckets", matryoshka, "tree deeper than 64 levels"),
-    bomb("inline-buckets-and-pages-by-turns", || turns(5000), "tree deeper than 64 levels"),
-    bomb("a-page-of-elements-with-one-value", shared_value, "where the element before it ends"),
-    bomb("a-branch-of-elements-with-one-key", shared_key, "where the element before it ends"),
-    bomb("a-branch-of-children-that-are-one", one_child, "page reached twice"),
-    bomb("a-thousand-branches-with-the-same-children", same_children, "page reached twice"),
-    bomb("20000-buckets", many_buckets, "more than 10000 members, alarms or buckets"),
-    bomb("a-bucket-20000-times", || repeated("lease", 20_000), "more than 10000 members, alarms or buckets"),
-    bomb("key-bucket-20000-times", || repeated("key", 20_000), "more than 10000 members, alarms or buckets"),
+    bomb(
+        "inline-buckets-in-inline-buckets",
+        matryoshka,
+        "tree deeper than 64 levels",
+    ),
+    bomb(
+        "inline-buckets-and-pages-by-turns",
+        || turns(5000),
+        "tree deeper than 64 levels",
+    ),
+    bomb(
+        "a-page-of-elements-with-one-value",
+        shared_value,
+        "where the element before it ends",
+    ),
+    bomb(
+        "a-branch-of-elements-with-one-key",
+        shared_key,
+        "where the element before it ends",
+    ),
+    bomb(
+        "a-branch-of-children-that-are-one",
+        one_child,
+        "page reached twice",
+    ),
+    bomb(
+        "a-thousand-branches-with-the-same-children",
+        same_children,
+        "page reached twice",
+    ),
+    bomb(
+        "20000-buckets",
+        many_buckets,
+        "more than 10000 members, alarms or buckets",
+    ),
+    bomb(
+        "a-bucket-20000-times",
+        || repeated("lease", 20_000),
+        "more than 10000 members, alarms or buckets",
+    ),
+    bomb(
+        "key-bucket-20000-times",
+        || repeated("key", 20_000),
+        "more than 10000 members, alarms or buckets",
+    ),
     bomb("20000-members", many_members, "more than 10000 members"),
-    bomb("members-of-8-megabytes", large_members, "members of more than"),
-    bomb("20000-alarms", many_alarms, "more than 10000 members, alarms or buckets"),
-    bomb("a-member-of-5-megabytes", || small("members", b"1", 5 << 20), "value of more than 4194304 bytes"),
+    bomb(
+        "members-of-8-megabytes",
+        large_members,
+        "members of more than",
+    ),
+    bomb(
+        "20000-alarms",
+        many_alarms,
+        "more than 10000 members, alarms or buckets",
+    ),
+    bomb(
+        "a-member-of-5-megabytes",
+        || small("members", b"1", 5 << 20),
+        "value of more than 4194304 bytes",
+    ),
     Bomb {
         name: "a-role-of-2-million-permissions",
         make: || repeated_field("authRoles", 2),
@@ -61,16 +117,32 @@ pub const BOMBS: &[Bomb] = &[
         good: true,
     },
     bomb("a-member-of-2-million-urls", many_urls, "member"),
-    bomb("a-conf-state-of-a-million-voters", || json("meta", "confState"), "confState"),
-    bomb("a-downgrade-of-a-million-numbers", || json("cluster", "downgrade"), "downgrade"),
+    bomb(
+        "a-conf-state-of-a-million-voters",
+        || json("meta", "confState"),
+        "confState",
+    ),
+    bomb(
+        "a-downgrade-of-a-million-numbers",
+        || json("cluster", "downgrade"),
+        "downgrade",
+    ),
     Bomb {
         name: "30-megabytes-of-cluster",
         make: large_cluster,
         told: "not a key that etcd 3.4 to 3.8 writes here",
         good: true,
     },
-    bomb("300000-keys-in-meta", || tiny_keys("meta"), "does not ascend"),
-    bomb("300000-keys-in-cluster", || tiny_keys("cluster"), "does not ascend"),
+    bomb(
+        "300000-keys-in-meta",
+        || tiny_keys("meta"),
+        "does not ascend",
+    ),
+    bomb(
+        "300000-keys-in-cluster",
+        || tiny_keys("cluster"),
+        "does not ascend",
+    ),
     Bomb {
         name: "300000-keys-without-their-leases",
         make: dangling,
@@ -229,7 +301,10 @@ fn repeated(name: &str, times: usize) -> Vec<u8> {
 fn many_members() -> Vec<u8> {
     house("members", |entries| {
         for id in 0x10000..0x10000 + 20_000 {
-            entries.push((format!("{id:x}").into_bytes(), format!(r#"{{"id":{id}}}"#).into_bytes()));
+            entries.push((
+                format!("{id:x}").into_bytes(),
+                format!(r#"{{"id":{id}}}"#).into_bytes(),
+            ));
         }
         entries.sort();
     })
@@ -239,7 +314,10 @@ fn large_members() -> Vec<u8> {
     house("members", |entries| {
         for id in 1..=80 {
             let name = "n".repeat(100_000);
-            entries.push((format!("{id:x}").into_bytes(), format!(r#"{{"id":{id},"name":"{name}"}}"#).into_bytes()));
+            entries.push((
+                format!("{id:x}").into_bytes(),
+                format!(r#"{{"id":{id},"name":"{name}"}}"#).into_bytes(),
+            ));
         }
         entries.sort();
     })
@@ -258,7 +336,9 @@ fn many_alarms() -> Vec<u8> {
 }
 
 fn small(bucket: &'static str, key: &[u8], len: usize) -> Vec<u8> {
-    house(bucket, |entries| *entries = vec![(key.to_vec(), vec![b'x'; len])])
+    house(bucket, |entries| {
+        *entries = vec![(key.to_vec(), vec![b'x'; len])]
+    })
 }
 
 /// A message whose repeated field is there as often as four megabytes allow, two bytes each.
@@ -275,7 +355,8 @@ fn repeated_field(bucket: &'static str, number: u8) -> Vec<u8> {
 fn many_urls() -> Vec<u8> {
     house("members", |entries| {
         let urls = r#""","#.repeat(1_300_000);
-        entries[0].1 = format!(r#"{{"id":10276657743932975437,"peerURLs":[{urls}""]}}"#).into_bytes();
+        entries[0].1 =
+            format!(r#"{{"id":10276657743932975437,"peerURLs":[{urls}""]}}"#).into_bytes();
     })
 }
 
@@ -283,7 +364,10 @@ fn json(bucket: &'static str, key: &'static str) -> Vec<u8> {
     house(bucket, |entries| {
         entries.retain(|(found, _)| found != key.as_bytes());
         let numbers = "0,".repeat(1_000_000);
-        entries.push((key.as_bytes().to_vec(), format!(r#"{{"voters":[{numbers}0]}}"#).into_bytes()));
+        entries.push((
+            key.as_bytes().to_vec(),
+            format!(r#"{{"voters":[{numbers}0]}}"#).into_bytes(),
+        ));
         entries.sort();
     })
 }
@@ -310,7 +394,10 @@ fn tiny_keys(name: &'static str) -> Vec<u8> {
     let branch = file.branch(&children);
     let mut buckets: Vec<Item> = vec![top(name, bucket(branch))];
     for (name, entries) in content {
-        let items: Vec<Item> = entries.into_iter().map(|(key, value)| (0, key, value)).collect();
+        let items: Vec<Item> = entries
+            .into_iter()
+            .map(|(key, value)| (0, key, value))
+            .collect();
         let leaf = file.leaf(&items);
         buckets.push((1, name, bucket(leaf)));
     }
@@ -323,7 +410,15 @@ fn tiny_keys(name: &'static str) -> Vec<u8> {
 fn dangling() -> Vec<u8> {
     house("key", |entries| {
         for n in 0..300_000i64 {
-            entries.push(put(n + 100, 0, format!("k{n}").as_bytes(), n + 100, 1, b"", n + 1));
+            entries.push(put(
+                n + 100,
+                0,
+                format!("k{n}").as_bytes(),
+                n + 100,
+                1,
+                b"",
+                n + 1,
+            ));
         }
     })
 }
@@ -331,7 +426,9 @@ fn dangling() -> Vec<u8> {
 /// The house in pages of 64 KiB, with another content in one bucket. It may have more leaves than usual.
 fn house(name: &str, edit: impl Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)) -> Vec<u8> {
     let mut content = content(65536);
-    let bucket = content.iter_mut().find(|(found, _)| found == name.as_bytes());
+    let bucket = content
+        .iter_mut()
+        .find(|(found, _)| found == name.as_bytes());
     edit(&mut bucket.unwrap().1);
     House::of(&content, 65536).file.sealed()
 }
@@ -372,8 +469,15 @@ fn goes_off(bomb: &Bomb) {
         }
     };
     let took = started.elapsed();
-    let Bomb { name, told: expected, .. } = bomb;
+    let Bomb {
+        name,
+        told: expected,
+        ..
+    } = bomb;
     println!("{name}: {} bytes, {took:?}", bytes.len());
-    assert!(told.contains(expected), "{name}: expected {expected:?}, found\n{told}");
+    assert!(
+        told.contains(expected),
+        "{name}: expected {expected:?}, found\n{told}"
+    );
     assert!(took < LONGEST, "{name} took {took:?}");
 }

@@ -3,8 +3,10 @@
 //! Every file is sealed after it was damaged: checksums of the metas and SHA-256 are right, so that only
 //! the structure or the meaning can give the damage away.
 
-use super::craft::{BRANCH, File, FREELIST, LEAF, NO_FREELIST, element, header, meta};
-use super::house::{Content, House, bytes_field, field, key_value, lease, put, revision, tombstone};
+use super::craft::{BRANCH, FREELIST, File, LEAF, NO_FREELIST, element, header, meta};
+use super::house::{
+    Content, House, bytes_field, field, key_value, lease, put, revision, tombstone,
+};
 
 /// A kind of damage.
 pub struct Case {
@@ -57,7 +59,11 @@ pub const STRUCTURE: &[Case] = &[
     ),
     file(
         "both-metas-bad-checksum",
-        |h| [0, 1].into_iter().for_each(|page| h.file.set_u64(page, meta::CHECKSUM, 1)),
+        |h| {
+            [0, 1]
+                .into_iter()
+                .for_each(|page| h.file.set_u64(page, meta::CHECKSUM, 1))
+        },
         NotBolt("both meta pages are unusable"),
     ),
     file(
@@ -84,14 +90,34 @@ pub const STRUCTURE: &[Case] = &[
         },
         NotBolt("big-endian machine"),
     ),
-    file("meta-page-size-0", |h| page_sizes(h, 0), NotBolt("page size 0")),
-    file("meta-page-size-3", |h| page_sizes(h, 3), NotBolt("page size 3")),
-    file("meta-page-size-256", |h| page_sizes(h, 256), NotBolt("page size 256")),
-    file("meta-page-size-2g", |h| page_sizes(h, 1 << 31), NotBolt("page size 2147483648")),
+    file(
+        "meta-page-size-0",
+        |h| page_sizes(h, 0),
+        NotBolt("page size 0"),
+    ),
+    file(
+        "meta-page-size-3",
+        |h| page_sizes(h, 3),
+        NotBolt("page size 3"),
+    ),
+    file(
+        "meta-page-size-256",
+        |h| page_sizes(h, 256),
+        NotBolt("page size 256"),
+    ),
+    file(
+        "meta-page-size-2g",
+        |h| page_sizes(h, 1 << 31),
+        NotBolt("page size 2147483648"),
+    ),
     file(
         "meta-page-sizes-differ",
         |h| {
-            h.file.set_u32(1, meta::PAGE_SIZE, if h.file.page_size == 512 { 1024 } else { 512 });
+            h.file.set_u32(
+                1,
+                meta::PAGE_SIZE,
+                if h.file.page_size == 512 { 1024 } else { 512 },
+            );
             h.file.set_u64(1, meta::TXID, 9);
             h.file.checksums();
         },
@@ -125,8 +151,16 @@ pub const STRUCTURE: &[Case] = &[
         |h| h.file.set_u16(0, header::FLAGS, LEAF),
         Structure("page header says page 0, leaf"),
     ),
-    file("root-is-page-0", |h| h.file.both_metas(meta::ROOT, 0), Structure("page number outside of 2 to")),
-    file("root-is-page-1", |h| h.file.both_metas(meta::ROOT, 1), Structure("page number outside of 2 to")),
+    file(
+        "root-is-page-0",
+        |h| h.file.both_metas(meta::ROOT, 0),
+        Structure("page number outside of 2 to"),
+    ),
+    file(
+        "root-is-page-1",
+        |h| h.file.both_metas(meta::ROOT, 1),
+        Structure("page number outside of 2 to"),
+    ),
     file(
         "root-is-the-high-water-mark",
         |h| {
@@ -140,9 +174,21 @@ pub const STRUCTURE: &[Case] = &[
         |h| h.file.both_metas(meta::ROOT, u64::MAX),
         Structure("page number outside of 2 to"),
     ),
-    file("high-water-mark-0", |h| h.file.both_metas(meta::MARK, 0), Structure("page number outside of 2 to 0")),
-    file("high-water-mark-1", |h| h.file.both_metas(meta::MARK, 1), Structure("page number outside of 2 to 1")),
-    file("high-water-mark-2", |h| h.file.both_metas(meta::MARK, 2), Structure("page number outside of 2 to 2")),
+    file(
+        "high-water-mark-0",
+        |h| h.file.both_metas(meta::MARK, 0),
+        Structure("page number outside of 2 to 0"),
+    ),
+    file(
+        "high-water-mark-1",
+        |h| h.file.both_metas(meta::MARK, 1),
+        Structure("page number outside of 2 to 1"),
+    ),
+    file(
+        "high-water-mark-2",
+        |h| h.file.both_metas(meta::MARK, 2),
+        Structure("page number outside of 2 to 2"),
+    ),
     file(
         "high-water-mark-one-short",
         |h| {
@@ -289,7 +335,8 @@ pub const STRUCTURE: &[Case] = &[
             h.file.set_u64(to, header::ID, to);
             h.file.set_u32(to, header::OVERFLOW, 1);
             let branch = h.branch;
-            h.file.set_u64(branch, File::element(0) + element::CHILD, to);
+            h.file
+                .set_u64(branch, File::element(0) + element::CHILD, to);
         },
         Structure("overflow pages"),
     ),
@@ -311,19 +358,51 @@ pub const STRUCTURE: &[Case] = &[
         Structure("4294967295 overflow pages run past page"),
     ),
     // --- who points to whom
-    file("branch-points-to-itself", |h| child(h, 1, h.branch), Structure("page reached twice")),
-    file("branch-points-to-the-root", |h| child(h, 1, h.root), Structure("page reached twice")),
-    file("branch-points-to-a-sibling-twice", |h| child(h, 1, h.leaves[0]), Structure("page reached twice")),
-    file("branch-points-to-another-bucket", |h| child(h, 1, h.lease), Structure("page reached twice")),
-    file("branch-points-to-a-meta", |h| child(h, 1, 0), Structure("page number outside")),
-    file("branch-points-into-overflow", |h| child(h, 0, h.large + 1), Structure("page")),
-    file("branch-points-to-a-free-page", |h| child(h, 1, h.free), Structure("unknown (flags 0xdead)")),
+    file(
+        "branch-points-to-itself",
+        |h| child(h, 1, h.branch),
+        Structure("page reached twice"),
+    ),
+    file(
+        "branch-points-to-the-root",
+        |h| child(h, 1, h.root),
+        Structure("page reached twice"),
+    ),
+    file(
+        "branch-points-to-a-sibling-twice",
+        |h| child(h, 1, h.leaves[0]),
+        Structure("page reached twice"),
+    ),
+    file(
+        "branch-points-to-another-bucket",
+        |h| child(h, 1, h.lease),
+        Structure("page reached twice"),
+    ),
+    file(
+        "branch-points-to-a-meta",
+        |h| child(h, 1, 0),
+        Structure("page number outside"),
+    ),
+    file(
+        "branch-points-into-overflow",
+        |h| child(h, 0, h.large + 1),
+        Structure("page"),
+    ),
+    file(
+        "branch-points-to-a-free-page",
+        |h| child(h, 1, h.free),
+        Structure("unknown (flags 0xdead)"),
+    ),
     file(
         "branch-points-past-the-end",
         |h| child(h, 1, h.file.u64(0, meta::MARK)),
         Structure("page number outside"),
     ),
-    file("branch-points-to-all-ones", |h| child(h, 1, u64::MAX), Structure("page number outside")),
+    file(
+        "branch-points-to-all-ones",
+        |h| child(h, 1, u64::MAX),
+        Structure("page number outside"),
+    ),
     file(
         "branch-children-swapped",
         |h| {
@@ -359,24 +438,53 @@ pub const STRUCTURE: &[Case] = &[
         Structure("page number outside"),
     ),
     // --- elements
-    file("leaf-key-of-0-bytes", |h| leaf(h, 1, element::KSIZE, 0), Structure("key of 0 bytes")),
-    file("leaf-key-of-32769-bytes", |h| leaf(h, 1, element::KSIZE, 32769), Structure("key of 32769 bytes")),
-    file("leaf-key-of-4g", |h| leaf(h, 1, element::KSIZE, u32::MAX), Structure("key of 4294967295 bytes")),
-    file("leaf-value-of-4g", |h| leaf(h, 1, element::VSIZE, u32::MAX), Structure("value of 4294967295 bytes")),
+    file(
+        "leaf-key-of-0-bytes",
+        |h| leaf(h, 1, element::KSIZE, 0),
+        Structure("key of 0 bytes"),
+    ),
+    file(
+        "leaf-key-of-32769-bytes",
+        |h| leaf(h, 1, element::KSIZE, 32769),
+        Structure("key of 32769 bytes"),
+    ),
+    file(
+        "leaf-key-of-4g",
+        |h| leaf(h, 1, element::KSIZE, u32::MAX),
+        Structure("key of 4294967295 bytes"),
+    ),
+    file(
+        "leaf-value-of-4g",
+        |h| leaf(h, 1, element::VSIZE, u32::MAX),
+        Structure("value of 4294967295 bytes"),
+    ),
     file(
         "leaf-value-past-the-page",
         |h| leaf(h, 1, element::VSIZE, h.file.page_size as u32),
         Structure("key and value at"),
     ),
-    file("leaf-pos-wraps-around", |h| leaf(h, 1, element::POS, u32::MAX - 15), Structure("key and value at")),
-    file("leaf-pos-in-the-table", |h| leaf(h, 0, element::POS, 16), Structure("leaf element 0")),
-    file("leaf-pos-0", |h| leaf(h, 0, element::POS, 0), Structure("leaf element 0")),
+    file(
+        "leaf-pos-wraps-around",
+        |h| leaf(h, 1, element::POS, u32::MAX - 15),
+        Structure("key and value at"),
+    ),
+    file(
+        "leaf-pos-in-the-table",
+        |h| leaf(h, 0, element::POS, 16),
+        Structure("leaf element 0"),
+    ),
+    file(
+        "leaf-pos-0",
+        |h| leaf(h, 0, element::POS, 0),
+        Structure("leaf element 0"),
+    ),
     file(
         "leaf-elements-overlap",
         |h| {
             let page = h.leaves[0];
             let pos = h.file.u32(page, File::element(0) + element::POS);
-            h.file.set_u32(page, File::element(1) + element::POS, pos - 16);
+            h.file
+                .set_u32(page, File::element(1) + element::POS, pos - 16);
         },
         Structure("leaf element 1"),
     ),
@@ -385,28 +493,53 @@ pub const STRUCTURE: &[Case] = &[
         |h| {
             let page = h.leaves[0];
             let size = h.file.u32(page, File::element(0) + element::VSIZE);
-            h.file.set_u32(page, File::element(0) + element::VSIZE, size - 1);
+            h.file
+                .set_u32(page, File::element(0) + element::VSIZE, size - 1);
         },
         Structure("leaf element 1"),
     ),
-    file("leaf-element-with-flags-2", |h| leaf(h, 1, element::FLAGS, 2), Structure("leaf element with flags 0x2")),
+    file(
+        "leaf-element-with-flags-2",
+        |h| leaf(h, 1, element::FLAGS, 2),
+        Structure("leaf element with flags 0x2"),
+    ),
     file(
         "leaf-element-with-flags-all-ones",
         |h| leaf(h, 1, element::FLAGS, u32::MAX),
         Structure("leaf element with flags"),
     ),
-    file("branch-key-of-0-bytes", |h| branch(h, 1, 4, 0), Structure("branch element 1: key of 0 bytes")),
-    file("branch-key-of-4g", |h| branch(h, 1, 4, u32::MAX), Structure("branch element 1: key of")),
-    file("branch-pos-wraps-around", |h| branch(h, 1, 0, u32::MAX - 31), Structure("branch element 1: key and value at")),
-    file("branch-pos-in-the-table", |h| branch(h, 0, 0, 16), Structure("branch element 0")),
+    file(
+        "branch-key-of-0-bytes",
+        |h| branch(h, 1, 4, 0),
+        Structure("branch element 1: key of 0 bytes"),
+    ),
+    file(
+        "branch-key-of-4g",
+        |h| branch(h, 1, 4, u32::MAX),
+        Structure("branch element 1: key of"),
+    ),
+    file(
+        "branch-pos-wraps-around",
+        |h| branch(h, 1, 0, u32::MAX - 31),
+        Structure("branch element 1: key and value at"),
+    ),
+    file(
+        "branch-pos-in-the-table",
+        |h| branch(h, 0, 0, 16),
+        Structure("branch element 0"),
+    ),
     // --- order
     file(
         "leaf-keys-swapped",
         |h| {
             let page = h.leaves[0];
-            let at = |h: &House, n| File::element(n) + h.file.u32(page, File::element(n) + 4) as usize;
+            let at =
+                |h: &House, n| File::element(n) + h.file.u32(page, File::element(n) + 4) as usize;
             let (a, b) = (at(h, 0), at(h, 1));
-            let (one, two) = (h.file.page(page)[a..a + 17].to_vec(), h.file.page(page)[b..b + 17].to_vec());
+            let (one, two) = (
+                h.file.page(page)[a..a + 17].to_vec(),
+                h.file.page(page)[b..b + 17].to_vec(),
+            );
             h.file.set(page, a, &two);
             h.file.set(page, b, &one);
         },
@@ -416,7 +549,8 @@ pub const STRUCTURE: &[Case] = &[
         "leaf-key-twice",
         |h| {
             let page = h.leaves[0];
-            let at = |h: &House, n| File::element(n) + h.file.u32(page, File::element(n) + 4) as usize;
+            let at =
+                |h: &House, n| File::element(n) + h.file.u32(page, File::element(n) + 4) as usize;
             let key = h.file.page(page)[at(h, 0)..at(h, 0) + 17].to_vec();
             let to = at(h, 1);
             h.file.set(page, to, &key);
@@ -488,11 +622,31 @@ pub const STRUCTURE: &[Case] = &[
         },
         Structure("inline bucket of 0 bytes"),
     ),
-    file("inline-bucket-with-an-id", |h| inline_u64(h, 16, 1), Structure("inline bucket with page id 1")),
-    file("inline-bucket-that-is-a-branch", |h| inline_u16(h, 24, BRANCH), Structure("kind branch")),
-    file("inline-bucket-with-overflow", |h| inline_u32(h, 28, 1), Structure("overflow 1")),
-    file("inline-bucket-counts-1-more", |h| inline_u16(h, 26, 1), Structure("elements do not fit")),
-    file("inline-bucket-counts-65535", |h| inline_u16(h, 26, u16::MAX), Structure("elements do not fit")),
+    file(
+        "inline-bucket-with-an-id",
+        |h| inline_u64(h, 16, 1),
+        Structure("inline bucket with page id 1"),
+    ),
+    file(
+        "inline-bucket-that-is-a-branch",
+        |h| inline_u16(h, 24, BRANCH),
+        Structure("kind branch"),
+    ),
+    file(
+        "inline-bucket-with-overflow",
+        |h| inline_u32(h, 28, 1),
+        Structure("overflow 1"),
+    ),
+    file(
+        "inline-bucket-counts-1-more",
+        |h| inline_u16(h, 26, 1),
+        Structure("elements do not fit"),
+    ),
+    file(
+        "inline-bucket-counts-65535",
+        |h| inline_u16(h, 26, u16::MAX),
+        Structure("elements do not fit"),
+    ),
     file(
         "bucket-that-is-an-item",
         |h| {
@@ -511,7 +665,11 @@ pub const STRUCTURE: &[Case] = &[
 /// Damage to a file whose freelist is persisted, as on macOS and Windows.
 pub const PERSISTED_FREELIST: &[Case] = &[
     file("freelist-right", |h| persist(h, false, |_| {}), Nothing),
-    file("freelist-right-in-the-long-form", |h| persist(h, true, |_| {}), Nothing),
+    file(
+        "freelist-right-in-the-long-form",
+        |h| persist(h, true, |_| {}),
+        Nothing,
+    ),
     file(
         "freelist-of-many-pages",
         // More numbers than a page of elements could have.
@@ -573,9 +731,21 @@ pub const PERSISTED_FREELIST: &[Case] = &[
         },
         Structure("freelist claims 18446744073709551615 pages"),
     ),
-    file("freelist-is-a-leaf", |h| h.file.both_metas(meta::FREELIST, h.lease), Structure("expected a freelist page, found leaf")),
-    file("freelist-is-a-meta", |h| h.file.both_metas(meta::FREELIST, 1), Structure("page number outside")),
-    file("freelist-past-the-end", |h| h.file.both_metas(meta::FREELIST, 1 << 40), Structure("page number outside")),
+    file(
+        "freelist-is-a-leaf",
+        |h| h.file.both_metas(meta::FREELIST, h.lease),
+        Structure("expected a freelist page, found leaf"),
+    ),
+    file(
+        "freelist-is-a-meta",
+        |h| h.file.both_metas(meta::FREELIST, 1),
+        Structure("page number outside"),
+    ),
+    file(
+        "freelist-past-the-end",
+        |h| h.file.both_metas(meta::FREELIST, 1 << 40),
+        Structure("page number outside"),
+    ),
     file(
         "freelist-is-the-root",
         |h| h.file.both_metas(meta::FREELIST, h.root),
@@ -586,16 +756,32 @@ pub const PERSISTED_FREELIST: &[Case] = &[
 /// Damage to what the bytes mean.
 pub const MEANING: &[Case] = &[
     // --- buckets
-    content("no-key-bucket", |c| c.retain(|(name, _)| name != b"key"), Meaning("bucket key is missing")),
-    content("no-meta-bucket", |c| c.retain(|(name, _)| name != b"meta"), Meaning("bucket meta is missing")),
-    content("no-bucket-at-all", |c| c.clear(), Meaning("bucket key is missing")),
+    content(
+        "no-key-bucket",
+        |c| c.retain(|(name, _)| name != b"key"),
+        Meaning("bucket key is missing"),
+    ),
+    content(
+        "no-meta-bucket",
+        |c| c.retain(|(name, _)| name != b"meta"),
+        Meaning("bucket meta is missing"),
+    ),
+    content(
+        "no-bucket-at-all",
+        |c| c.clear(),
+        Meaning("bucket key is missing"),
+    ),
     content("only-key-members-and-meta", only_needed, Nothing),
     content(
         "a-bucket-that-etcd-does-not-make",
         |c| c.insert(0, (b"aaa".to_vec(), vec![])),
         Remark("not a bucket that etcd 3.4 to 3.8 makes"),
     ),
-    content("a-bucket-name-in-control-characters", |c| c.insert(0, (b"\x1b[2J\n".to_vec(), vec![])), Remark("not a bucket")),
+    content(
+        "a-bucket-name-in-control-characters",
+        |c| c.insert(0, (b"\x1b[2J\n".to_vec(), vec![])),
+        Remark("not a bucket"),
+    ),
     content("key-bucket-empty", |c| entries(c, "key").clear(), Nothing),
     file(
         "bucket-with-a-sequence",
@@ -606,51 +792,154 @@ pub const MEANING: &[Case] = &[
         Meaning("sequence 1"),
     ),
     // --- revision keys
-    content("revision-of-16-bytes", |c| rekey(c, |key| key.truncate(16)), Meaning("revision key of 16 bytes")),
-    content("revision-of-1-byte", |c| rekey(c, |key| *key = vec![1]), Meaning("revision key of 1 bytes")),
-    content("revision-of-19-bytes", |c| rekey(c, |key| key.extend(b"tt")), Meaning("revision key of 19 bytes")),
-    content("revision-ending-in-x", |c| rekey(c, |key| key.push(b'x')), Meaning("ending in 0x78")),
-    content("revision-without-separator", |c| rekey(c, |key| key[8] = b'-'), Meaning("without '_'")),
+    content(
+        "revision-of-16-bytes",
+        |c| rekey(c, |key| key.truncate(16)),
+        Meaning("revision key of 16 bytes"),
+    ),
+    content(
+        "revision-of-1-byte",
+        |c| rekey(c, |key| *key = vec![1]),
+        Meaning("revision key of 1 bytes"),
+    ),
+    content(
+        "revision-of-19-bytes",
+        |c| rekey(c, |key| key.extend(b"tt")),
+        Meaning("revision key of 19 bytes"),
+    ),
+    content(
+        "revision-ending-in-x",
+        |c| rekey(c, |key| key.push(b'x')),
+        Meaning("ending in 0x78"),
+    ),
+    content(
+        "revision-without-separator",
+        |c| rekey(c, |key| key[8] = b'-'),
+        Meaning("without '_'"),
+    ),
     content(
         "revision-negative",
         |c| entries(c, "key").push((revision(-1, 0), key_value(b"n", 1, -1, 1, b"", 0))),
         Meaning("negative main revision"),
     ),
-    content("revision-with-negative-sub", |c| rekey(c, |key| key[9] = 0xff), Meaning("negative sub revision")),
+    content(
+        "revision-with-negative-sub",
+        |c| rekey(c, |key| key[9] = 0xff),
+        Meaning("negative sub revision"),
+    ),
     content(
         "revision-at-the-end-of-numbers",
         |c| entries(c, "key").push(put(i64::MAX, 0, b"z", i64::MAX, 1, b"", 0)),
         Unrestorable("cannot be bumped by 1000000000"),
     ),
     // --- KeyValue
-    content("record-of-garbage", |c| revalue(c, |value| value.fill(0xff)), Meaning("number of more than 64 bits")),
-    content("record-cut", |c| revalue(c, |value| value.truncate(value.len() - 1)), Meaning("KeyValue ends 1 bytes before")),
-    content("record-cut-in-a-number", |c| revalue(c, |value| value.extend([0x30, 0x80])), Meaning("KeyValue ends within a number")),
-    content("record-with-field-7", |c| revalue(c, |value| value.extend([0x38, 1])), Meaning("KeyValue with a field 7")),
-    content("record-with-field-0", |c| revalue(c, |value| value.extend([0, 1])), Meaning("KeyValue with a field 0")),
-    content("record-with-a-field-twice", |c| revalue(c, |value| value.extend([0x2a, 1, 1])), Meaning("field 5 behind field 5")),
-    content("record-with-a-wrong-type", |c| revalue(c, |value| value[0] = 0x08), Meaning("wire type 0, expected 2")),
+    content(
+        "record-of-garbage",
+        |c| revalue(c, |value| value.fill(0xff)),
+        Meaning("number of more than 64 bits"),
+    ),
+    content(
+        "record-cut",
+        |c| revalue(c, |value| value.truncate(value.len() - 1)),
+        Meaning("KeyValue ends 1 bytes before"),
+    ),
+    content(
+        "record-cut-in-a-number",
+        |c| revalue(c, |value| value.extend([0x30, 0x80])),
+        Meaning("KeyValue ends within a number"),
+    ),
+    content(
+        "record-with-field-7",
+        |c| revalue(c, |value| value.extend([0x38, 1])),
+        Meaning("KeyValue with a field 7"),
+    ),
+    content(
+        "record-with-field-0",
+        |c| revalue(c, |value| value.extend([0, 1])),
+        Meaning("KeyValue with a field 0"),
+    ),
+    content(
+        "record-with-a-field-twice",
+        |c| revalue(c, |value| value.extend([0x2a, 1, 1])),
+        Meaning("field 5 behind field 5"),
+    ),
+    content(
+        "record-with-a-wrong-type",
+        |c| revalue(c, |value| value[0] = 0x08),
+        Meaning("wire type 0, expected 2"),
+    ),
     content(
         "record-with-a-key-of-all-ones-bytes",
         |c| {
             revalue(c, |value| {
-                value.splice(1..2, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+                value.splice(
+                    1..2,
+                    [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                );
             });
         },
         Meaning("before the end of its field 1"),
     ),
-    content("record-of-another-revision", |c| remake(c, |_| key_value(b"x", 2, 3, 2, b"", 0)), Meaning("mod revision 3")),
-    content("record-created-later", |c| remake(c, |main| key_value(b"x", main + 1, main, 1, b"", 0)), Meaning("create revision")),
-    content("record-created-at-0", |c| remake(c, |main| key_value(b"x", 0, main, 1, b"", 0)), Meaning("create revision 0")),
-    content("record-created-at-a-negative", |c| remake(c, |main| key_value(b"x", -1, main, 2, b"", 0)), Meaning("create revision -1")),
-    content("record-of-version-0", |c| remake(c, |main| key_value(b"x", main, main, 0, b"", 0)), Meaning("version 0")),
-    content("record-of-version-minus-1", |c| remake(c, |main| key_value(b"x", main, main, -1, b"", 0)), Meaning("version -1")),
-    content("record-of-version-1-that-does-not-create", |c| remake(c, |main| key_value(b"x", 1, main, 1, b"", 0)), Meaning("version 1 is the one that creates")),
-    content("record-of-version-2-that-creates", |c| remake(c, |main| key_value(b"x", main, main, 2, b"", 0)), Meaning("version 1 is the one that creates")),
-    content("record-without-a-key", |c| remake(c, |main| key_value(b"", main, main, 1, b"v", 0)), Meaning("without a key")),
-    content("version-skipped", |c| append(c, put(11, 0, b"a", 2, 5, b"", 0)), Meaning("expected version 4")),
-    content("version-repeated", |c| append(c, put(11, 0, b"a", 2, 3, b"", 0)), Meaning("expected version 4")),
-    content("version-of-another-generation", |c| append(c, put(11, 0, b"a", 7, 4, b"", 0)), Meaning("created at 2")),
+    content(
+        "record-of-another-revision",
+        |c| remake(c, |_| key_value(b"x", 2, 3, 2, b"", 0)),
+        Meaning("mod revision 3"),
+    ),
+    content(
+        "record-created-later",
+        |c| remake(c, |main| key_value(b"x", main + 1, main, 1, b"", 0)),
+        Meaning("create revision"),
+    ),
+    content(
+        "record-created-at-0",
+        |c| remake(c, |main| key_value(b"x", 0, main, 1, b"", 0)),
+        Meaning("create revision 0"),
+    ),
+    content(
+        "record-created-at-a-negative",
+        |c| remake(c, |main| key_value(b"x", -1, main, 2, b"", 0)),
+        Meaning("create revision -1"),
+    ),
+    content(
+        "record-of-version-0",
+        |c| remake(c, |main| key_value(b"x", main, main, 0, b"", 0)),
+        Meaning("version 0"),
+    ),
+    content(
+        "record-of-version-minus-1",
+        |c| remake(c, |main| key_value(b"x", main, main, -1, b"", 0)),
+        Meaning("version -1"),
+    ),
+    content(
+        "record-of-version-1-that-does-not-create",
+        |c| remake(c, |main| key_value(b"x", 1, main, 1, b"", 0)),
+        Meaning("version 1 is the one that creates"),
+    ),
+    content(
+        "record-of-version-2-that-creates",
+        |c| remake(c, |main| key_value(b"x", main, main, 2, b"", 0)),
+        Meaning("version 1 is the one that creates"),
+    ),
+    content(
+        "record-without-a-key",
+        |c| remake(c, |main| key_value(b"", main, main, 1, b"v", 0)),
+        Meaning("without a key"),
+    ),
+    content(
+        "version-skipped",
+        |c| append(c, put(11, 0, b"a", 2, 5, b"", 0)),
+        Meaning("expected version 4"),
+    ),
+    content(
+        "version-repeated",
+        |c| append(c, put(11, 0, b"a", 2, 3, b"", 0)),
+        Meaning("expected version 4"),
+    ),
+    content(
+        "version-of-another-generation",
+        |c| append(c, put(11, 0, b"a", 7, 4, b"", 0)),
+        Meaning("created at 2"),
+    ),
     content(
         "version-goes-on-after-a-delete",
         |c| {
@@ -659,7 +948,11 @@ pub const MEANING: &[Case] = &[
         },
         Meaning("expected version 1 created at 12"),
     ),
-    content("version-starts-again-without-a-delete", |c| append(c, put(11, 0, b"a", 11, 1, b"", 0)), Meaning("expected version 4")),
+    content(
+        "version-starts-again-without-a-delete",
+        |c| append(c, put(11, 0, b"a", 11, 1, b"", 0)),
+        Meaning("expected version 4"),
+    ),
     content(
         "version-at-the-end-of-numbers",
         |c| {
@@ -671,16 +964,34 @@ pub const MEANING: &[Case] = &[
     ),
     content(
         "tombstone-with-a-value",
-        |c| append(c, (tombstone(11, 0, b"a").0, key_value(b"a", 0, 0, 0, b"v", 0))),
+        |c| {
+            append(
+                c,
+                (tombstone(11, 0, b"a").0, key_value(b"a", 0, 0, 0, b"v", 0)),
+            )
+        },
         Meaning("tombstone with more than a key"),
     ),
     content(
         "tombstone-with-a-revision",
-        |c| append(c, (tombstone(11, 0, b"a").0, key_value(b"a", 0, 11, 0, b"", 0))),
+        |c| {
+            append(
+                c,
+                (tombstone(11, 0, b"a").0, key_value(b"a", 0, 11, 0, b"", 0)),
+            )
+        },
         Meaning("tombstone with more than a key"),
     ),
-    content("tombstone-without-a-key", |c| append(c, (tombstone(11, 0, b"a").0, vec![0x0a, 0])), Meaning("without a key")),
-    content("tombstone-of-nothing", |c| append(c, (tombstone(11, 0, b"a").0, vec![])), Meaning("without a key")),
+    content(
+        "tombstone-without-a-key",
+        |c| append(c, (tombstone(11, 0, b"a").0, vec![0x0a, 0])),
+        Meaning("without a key"),
+    ),
+    content(
+        "tombstone-of-nothing",
+        |c| append(c, (tombstone(11, 0, b"a").0, vec![])),
+        Meaning("without a key"),
+    ),
     content(
         "tombstone-twice",
         |c| {
@@ -702,26 +1013,94 @@ pub const MEANING: &[Case] = &[
         |c| append(c, (revision(1_000_000, 0), vec![])),
         Meaning("record without a value"),
     ),
-    content("bump-marker-with-a-sub-revision", |c| append(c, (revision(1_000_000, 3), vec![])), Meaning("without a key")),
+    content(
+        "bump-marker-with-a-sub-revision",
+        |c| append(c, (revision(1_000_000, 3), vec![])),
+        Meaning("without a key"),
+    ),
     // --- leases
-    content("lease-that-does-not-exist", |c| append(c, put(11, 0, b"l", 11, 1, b"", 99)), Remark("attached to lease 0000000000000063, which does not exist")),
-    content("no-lease-bucket", |c| c.retain(|(name, _)| name != b"lease"), Remark("which does not exist")),
-    content("lease-with-another-id-inside", |c| entries(c, "lease")[0].1 = lease(5, 60).1, Meaning("lease has id 0000000000000005 inside")),
-    content("lease-id-of-7-bytes", |c| entries(c, "lease")[0].0.truncate(7), Meaning("number of 7 bytes, expected 8")),
-    content("lease-of-garbage", |c| entries(c, "lease")[0].1.fill(0xff), Meaning("leasepb.Lease")),
-    content("lease-with-negative-ttl", |c| { let id = super::house::LEASE; entries(c, "lease")[0] = lease(id, -1); }, Remark("TTL of -1 seconds")),
+    content(
+        "lease-that-does-not-exist",
+        |c| append(c, put(11, 0, b"l", 11, 1, b"", 99)),
+        Remark("attached to lease 0000000000000063, which does not exist"),
+    ),
+    content(
+        "no-lease-bucket",
+        |c| c.retain(|(name, _)| name != b"lease"),
+        Remark("which does not exist"),
+    ),
+    content(
+        "lease-with-another-id-inside",
+        |c| entries(c, "lease")[0].1 = lease(5, 60).1,
+        Meaning("lease has id 0000000000000005 inside"),
+    ),
+    content(
+        "lease-id-of-7-bytes",
+        |c| entries(c, "lease")[0].0.truncate(7),
+        Meaning("number of 7 bytes, expected 8"),
+    ),
+    content(
+        "lease-of-garbage",
+        |c| entries(c, "lease")[0].1.fill(0xff),
+        Meaning("leasepb.Lease"),
+    ),
+    content(
+        "lease-with-negative-ttl",
+        |c| {
+            let id = super::house::LEASE;
+            entries(c, "lease")[0] = lease(id, -1);
+        },
+        Remark("TTL of -1 seconds"),
+    ),
     // --- members
-    content("member-with-another-id-inside", |c| entries(c, "members")[0].0 = b"1".to_vec(), Meaning("member has id 8e9e05c52164694d inside")),
-    content("member-id-with-leading-zero", |c| entries(c, "members")[0].0 = b"08e9e05c52164694d".to_vec(), Meaning("not a member id")),
-    content("member-id-in-capitals", |c| entries(c, "members")[0].0 = b"8E9E05C52164694D".to_vec(), Meaning("not a member id")),
-    content("member-that-is-not-json", |c| entries(c, "members")[0].1 = b"{".to_vec(), Meaning("not the JSON of a member")),
-    content("member-that-is-an-array", |c| entries(c, "members")[0].1 = b"[1]".to_vec(), Meaning("not the JSON of a member")),
-    content("member-of-deep-json", |c| entries(c, "members")[0].1 = [br#"{"x":"#.to_vec(), b"[".repeat(5000)].concat(), Meaning("not the JSON of a member")),
-    content("member-with-an-id-of-65-bits", |c| entries(c, "members")[0].1 = br#"{"id":18446744073709551616}"#.to_vec(), Meaning("not the JSON of a member")),
-    content("member-with-a-negative-id", |c| entries(c, "members")[0].1 = br#"{"id":-1}"#.to_vec(), Meaning("not the JSON of a member")),
+    content(
+        "member-with-another-id-inside",
+        |c| entries(c, "members")[0].0 = b"1".to_vec(),
+        Meaning("member has id 8e9e05c52164694d inside"),
+    ),
+    content(
+        "member-id-with-leading-zero",
+        |c| entries(c, "members")[0].0 = b"08e9e05c52164694d".to_vec(),
+        Meaning("not a member id"),
+    ),
+    content(
+        "member-id-in-capitals",
+        |c| entries(c, "members")[0].0 = b"8E9E05C52164694D".to_vec(),
+        Meaning("not a member id"),
+    ),
+    content(
+        "member-that-is-not-json",
+        |c| entries(c, "members")[0].1 = b"{".to_vec(),
+        Meaning("not the JSON of a member"),
+    ),
+    content(
+        "member-that-is-an-array",
+        |c| entries(c, "members")[0].1 = b"[1]".to_vec(),
+        Meaning("not the JSON of a member"),
+    ),
+    content(
+        "member-of-deep-json",
+        |c| entries(c, "members")[0].1 = [br#"{"x":"#.to_vec(), b"[".repeat(5000)].concat(),
+        Meaning("not the JSON of a member"),
+    ),
+    content(
+        "member-with-an-id-of-65-bits",
+        |c| entries(c, "members")[0].1 = br#"{"id":18446744073709551616}"#.to_vec(),
+        Meaning("not the JSON of a member"),
+    ),
+    content(
+        "member-with-a-negative-id",
+        |c| entries(c, "members")[0].1 = br#"{"id":-1}"#.to_vec(),
+        Meaning("not the JSON of a member"),
+    ),
     content(
         "member-with-an-id-of-64-bits",
-        |c| entries(c, "members").push((b"ffffffffffffffff".to_vec(), br#"{"id":18446744073709551615,"peerURLs":["http://h:1"]}"#.to_vec())),
+        |c| {
+            entries(c, "members").push((
+                b"ffffffffffffffff".to_vec(),
+                br#"{"id":18446744073709551615,"peerURLs":["http://h:1"]}"#.to_vec(),
+            ))
+        },
         Nothing,
     ),
     content(
@@ -731,42 +1110,186 @@ pub const MEANING: &[Case] = &[
     ),
     content(
         "member-whose-id-is-a-long-text",
-        |c| entries(c, "members")[0].1 = [br#"{"id":""#.to_vec(), b"x".repeat(100_000), br#""}"#.to_vec()].concat(),
+        |c| {
+            entries(c, "members")[0].1 = [
+                br#"{"id":""#.to_vec(),
+                b"x".repeat(100_000),
+                br#""}"#.to_vec(),
+            ]
+            .concat()
+        },
         Meaning("not the JSON of a member"),
     ),
-    content("member-that-is-a-learner", |c| entries(c, "members")[0].1 = br#"{"id":10276657743932975437,"isLearner":true}"#.to_vec(), Remark("is a learner")),
-    content("removed-member-with-another-value", |c| entries(c, "members_removed")[0].1 = b"gone".to_vec(), Meaning("value is gone, expected removed")),
-    content("removed-member-that-is-no-id", |c| entries(c, "members_removed")[0].0 = b"zz".to_vec(), Meaning("not a member id")),
+    content(
+        "member-that-is-a-learner",
+        |c| {
+            entries(c, "members")[0].1 = br#"{"id":10276657743932975437,"isLearner":true}"#.to_vec()
+        },
+        Remark("is a learner"),
+    ),
+    content(
+        "removed-member-with-another-value",
+        |c| entries(c, "members_removed")[0].1 = b"gone".to_vec(),
+        Meaning("value is gone, expected removed"),
+    ),
+    content(
+        "removed-member-that-is-no-id",
+        |c| entries(c, "members_removed")[0].0 = b"zz".to_vec(),
+        Meaning("not a member id"),
+    ),
     // --- meta
-    content("no-consistent-index", |c| entries(c, "meta").retain(|(key, _)| key != b"consistent_index"), Remark("no consistent_index")),
-    content("consistent-index-of-7-bytes", |c| meta_entry(c, "consistent_index", &[0; 7]), Meaning("number of 7 bytes, expected 8")),
-    content("consistent-index-of-0-bytes", |c| meta_entry(c, "consistent_index", &[]), Meaning("number of 0 bytes, expected 8")),
-    content("term-of-9-bytes", |c| meta_entry(c, "term", &[0; 9]), Meaning("number of 9 bytes, expected 8")),
-    content("conf-state-that-is-not-json", |c| meta_entry(c, "confState", b"voters"), Meaning("confState is not a JSON object")),
-    content("conf-state-that-is-a-list", |c| meta_entry(c, "confState", b"[]"), Meaning("confState is not a JSON object")),
-    content("compaction-mark-of-16-bytes", |c| meta_entry(c, "finishedCompactRev", &[0; 16]), Meaning("revision key")),
-    content("compaction-mark-that-is-a-tombstone", |c| meta_entry(c, "finishedCompactRev", &[&revision(1, 0)[..], b"t"].concat()), Meaning("tombstone's ending")),
-    content("compaction-pending", |c| meta_entry(c, "scheduledCompactRev", &revision(5, 0)), Remark("a compaction at revision 5 is not finished")),
-    content("compaction-finished-before-scheduled", |c| meta_entry(c, "finishedCompactRev", &revision(5, 0)), Remark("finished at 5 but scheduled at 1")),
-    content("storage-version-of-garbage", |c| meta_entry(c, "storageVersion", b"newest"), Meaning("version is newest, expected one like 3.5.0")),
-    content("storage-version-with-escapes", |c| meta_entry(c, "storageVersion", b"3.6.0\x1b[31m"), Meaning("expected one like 3.5.0")),
-    content("storage-version-of-an-alpha", |c| meta_entry(c, "storageVersion", b"3.8.0-alpha.0"), Nothing),
-    content("meta-with-an-unknown-key", |c| meta_entry(c, "zzz", b"1"), Remark("not a key that etcd 3.4 to 3.8 writes here")),
+    content(
+        "no-consistent-index",
+        |c| entries(c, "meta").retain(|(key, _)| key != b"consistent_index"),
+        Remark("no consistent_index"),
+    ),
+    content(
+        "consistent-index-of-7-bytes",
+        |c| meta_entry(c, "consistent_index", &[0; 7]),
+        Meaning("number of 7 bytes, expected 8"),
+    ),
+    content(
+        "consistent-index-of-0-bytes",
+        |c| meta_entry(c, "consistent_index", &[]),
+        Meaning("number of 0 bytes, expected 8"),
+    ),
+    content(
+        "term-of-9-bytes",
+        |c| meta_entry(c, "term", &[0; 9]),
+        Meaning("number of 9 bytes, expected 8"),
+    ),
+    content(
+        "conf-state-that-is-not-json",
+        |c| meta_entry(c, "confState", b"voters"),
+        Meaning("confState is not a JSON object"),
+    ),
+    content(
+        "conf-state-that-is-a-list",
+        |c| meta_entry(c, "confState", b"[]"),
+        Meaning("confState is not a JSON object"),
+    ),
+    content(
+        "compaction-mark-of-16-bytes",
+        |c| meta_entry(c, "finishedCompactRev", &[0; 16]),
+        Meaning("revision key"),
+    ),
+    content(
+        "compaction-mark-that-is-a-tombstone",
+        |c| {
+            meta_entry(
+                c,
+                "finishedCompactRev",
+                &[&revision(1, 0)[..], b"t"].concat(),
+            )
+        },
+        Meaning("tombstone's ending"),
+    ),
+    content(
+        "compaction-pending",
+        |c| meta_entry(c, "scheduledCompactRev", &revision(5, 0)),
+        Remark("a compaction at revision 5 is not finished"),
+    ),
+    content(
+        "compaction-finished-before-scheduled",
+        |c| meta_entry(c, "finishedCompactRev", &revision(5, 0)),
+        Remark("finished at 5 but scheduled at 1"),
+    ),
+    content(
+        "storage-version-of-garbage",
+        |c| meta_entry(c, "storageVersion", b"newest"),
+        Meaning("version is newest, expected one like 3.5.0"),
+    ),
+    content(
+        "storage-version-with-escapes",
+        |c| meta_entry(c, "storageVersion", b"3.6.0\x1b[31m"),
+        Meaning("expected one like 3.5.0"),
+    ),
+    content(
+        "storage-version-of-an-alpha",
+        |c| meta_entry(c, "storageVersion", b"3.8.0-alpha.0"),
+        Nothing,
+    ),
+    content(
+        "meta-with-an-unknown-key",
+        |c| meta_entry(c, "zzz", b"1"),
+        Remark("not a key that etcd 3.4 to 3.8 writes here"),
+    ),
     // --- the others
-    content("cluster-version-of-garbage", |c| entries(c, "cluster")[0].1 = b"\xff".to_vec(), Meaning("expected one like 3.5.0")),
-    content("downgrade-that-is-not-json", |c| entries(c, "cluster").push((b"downgrade".to_vec(), b"x".to_vec())), Meaning("downgrade is not JSON")),
-    content("downgrade-under-way", |c| entries(c, "cluster").push((b"downgrade".to_vec(), br#"{"target-version":"3.5.0","enabled":true}"#.to_vec())), Remark("a downgrade is under way")),
-    content("auth-on", |c| entries(c, "auth")[0].1 = vec![1], Remark("auth is on: 1 users and 1 roles")),
-    content("auth-maybe", |c| entries(c, "auth")[0].1 = vec![2], Meaning("expected one byte, 0 or 1")),
-    content("auth-of-no-bytes", |c| entries(c, "auth")[0].1 = vec![], Meaning("expected one byte, 0 or 1")),
-    content("auth-revision-of-3-bytes", |c| entries(c, "auth")[1].1.truncate(3), Meaning("number of 3 bytes")),
-    content("role-with-another-name-inside", |c| entries(c, "authRoles")[0].1 = b"\x0a\x01x".to_vec(), Meaning("role is called x inside")),
-    content("role-of-garbage", |c| entries(c, "authRoles")[0].1 = b"\x0a\x05x".to_vec(), Meaning("authpb.Role")),
-    content("user-with-another-name-inside", |c| entries(c, "authUsers")[0].1 = b"\x0a\x01x".to_vec(), Meaning("user is called x inside")),
-    content("user-of-garbage", |c| entries(c, "authUsers")[0].1 = b"\xff\xff".to_vec(), Meaning("authpb.User")),
-    content("alarm-of-no-space", |c| entries(c, "alarm").push((b"\x08\x07\x10\x01".to_vec(), vec![])), Remark("alarm NOSPACE of member 7 is set")),
-    content("alarm-of-garbage", |c| entries(c, "alarm").push((b"\xff".to_vec(), vec![])), Meaning("etcdserverpb.AlarmMember")),
-    content("alarm-with-a-value", |c| entries(c, "alarm").push((b"\x08\x07\x10\x02".to_vec(), b"x".to_vec())), Remark("alarm with a value of 1 bytes")),
+    content(
+        "cluster-version-of-garbage",
+        |c| entries(c, "cluster")[0].1 = b"\xff".to_vec(),
+        Meaning("expected one like 3.5.0"),
+    ),
+    content(
+        "downgrade-that-is-not-json",
+        |c| entries(c, "cluster").push((b"downgrade".to_vec(), b"x".to_vec())),
+        Meaning("downgrade is not JSON"),
+    ),
+    content(
+        "downgrade-under-way",
+        |c| {
+            entries(c, "cluster").push((
+                b"downgrade".to_vec(),
+                br#"{"target-version":"3.5.0","enabled":true}"#.to_vec(),
+            ))
+        },
+        Remark("a downgrade is under way"),
+    ),
+    content(
+        "auth-on",
+        |c| entries(c, "auth")[0].1 = vec![1],
+        Remark("auth is on: 1 users and 1 roles"),
+    ),
+    content(
+        "auth-maybe",
+        |c| entries(c, "auth")[0].1 = vec![2],
+        Meaning("expected one byte, 0 or 1"),
+    ),
+    content(
+        "auth-of-no-bytes",
+        |c| entries(c, "auth")[0].1 = vec![],
+        Meaning("expected one byte, 0 or 1"),
+    ),
+    content(
+        "auth-revision-of-3-bytes",
+        |c| entries(c, "auth")[1].1.truncate(3),
+        Meaning("number of 3 bytes"),
+    ),
+    content(
+        "role-with-another-name-inside",
+        |c| entries(c, "authRoles")[0].1 = b"\x0a\x01x".to_vec(),
+        Meaning("role is called x inside"),
+    ),
+    content(
+        "role-of-garbage",
+        |c| entries(c, "authRoles")[0].1 = b"\x0a\x05x".to_vec(),
+        Meaning("authpb.Role"),
+    ),
+    content(
+        "user-with-another-name-inside",
+        |c| entries(c, "authUsers")[0].1 = b"\x0a\x01x".to_vec(),
+        Meaning("user is called x inside"),
+    ),
+    content(
+        "user-of-garbage",
+        |c| entries(c, "authUsers")[0].1 = b"\xff\xff".to_vec(),
+        Meaning("authpb.User"),
+    ),
+    content(
+        "alarm-of-no-space",
+        |c| entries(c, "alarm").push((b"\x08\x07\x10\x01".to_vec(), vec![])),
+        Remark("alarm NOSPACE of member 7 is set"),
+    ),
+    content(
+        "alarm-of-garbage",
+        |c| entries(c, "alarm").push((b"\xff".to_vec(), vec![])),
+        Meaning("etcdserverpb.AlarmMember"),
+    ),
+    content(
+        "alarm-with-a-value",
+        |c| entries(c, "alarm").push((b"\x08\x07\x10\x02".to_vec(), b"x".to_vec())),
+        Remark("alarm with a value of 1 bytes"),
+    ),
 ];
 
 const fn file(name: &'static str, edit: fn(&mut House), expect: Expect) -> Case {
@@ -800,7 +1323,9 @@ impl Case {
 
 /// Every case there is.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [STRUCTURE, PERSISTED_FREELIST, MEANING].into_iter().flatten()
+    [STRUCTURE, PERSISTED_FREELIST, MEANING]
+        .into_iter()
+        .flatten()
 }
 
 fn page_sizes(h: &mut House, page_size: u32) {
@@ -818,7 +1343,8 @@ fn add_u16(h: &mut House, page: u64, at: usize, add: i16) {
 /// The child of element `index` of the branch.
 fn child(h: &mut House, index: usize, to: u64) {
     let branch = h.branch;
-    h.file.set_u64(branch, File::element(index) + element::CHILD, to);
+    h.file
+        .set_u64(branch, File::element(index) + element::CHILD, to);
 }
 
 /// A field of an element of the first leaf.
@@ -866,14 +1392,20 @@ fn persist(h: &mut House, long: bool, edit: impl Fn(&mut Vec<u64>)) {
 /// `count` free pages more, and a freelist that has them.
 fn many_free(h: &mut House, count: usize, long: bool) {
     let first = (h.file.bytes.len() / h.file.page_size) as u64;
-    h.file.bytes.resize(h.file.bytes.len() + count * h.file.page_size, 0xfe);
-    let free: Vec<u64> = std::iter::once(h.free).chain(first..first + count as u64).collect();
+    h.file
+        .bytes
+        .resize(h.file.bytes.len() + count * h.file.page_size, 0xfe);
+    let free: Vec<u64> = std::iter::once(h.free)
+        .chain(first..first + count as u64)
+        .collect();
     let list = h.file.freelist(&free, long);
     h.file.metas(h.root, list);
 }
 
 fn entries<'c>(content: &'c mut Content, bucket: &str) -> &'c mut Vec<(Vec<u8>, Vec<u8>)> {
-    let found = content.iter_mut().find(|(name, _)| name == bucket.as_bytes());
+    let found = content
+        .iter_mut()
+        .find(|(name, _)| name == bucket.as_bytes());
     &mut found.unwrap().1
 }
 
@@ -882,7 +1414,11 @@ fn append(content: &mut Content, record: (Vec<u8>, Vec<u8>)) {
 }
 
 fn only_needed(content: &mut Content) {
-    content.retain(|(name, _)| ["key", "members", "meta"].iter().any(|kept| kept.as_bytes() == name));
+    content.retain(|(name, _)| {
+        ["key", "members", "meta"]
+            .iter()
+            .any(|kept| kept.as_bytes() == name)
+    });
     // The lease is gone, and what was attached to it.
     entries(content, "key").retain(|(key, _)| *key != revision(5, 0));
 }
@@ -894,7 +1430,9 @@ fn rekey(content: &mut Content, edit: fn(&mut Vec<u8>)) {
 
 /// Changes the KeyValue of the record at 8/0, which is the only one of its key and has a value.
 fn revalue(content: &mut Content, edit: impl Fn(&mut Vec<u8>)) {
-    let record = entries(content, "key").iter_mut().find(|(key, _)| *key == revision(8, 0));
+    let record = entries(content, "key")
+        .iter_mut()
+        .find(|(key, _)| *key == revision(8, 0));
     edit(&mut record.unwrap().1);
 }
 
@@ -913,7 +1451,10 @@ fn meta_entry(content: &mut Content, key: &str, value: &[u8]) {
 #[test]
 fn names_are_unique_and_could_be_file_names() {
     let mut names: Vec<_> = all().map(|case| case.name).collect();
-    let plain = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let plain = |name: &&str| {
+        name.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
     assert!(names.iter().all(plain));
     names.sort_unstable();
     let count = names.len();

@@ -11,7 +11,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }
 }
@@ -44,12 +47,26 @@ fn cut_anywhere() {
 fn longer_than_it_should_be() {
     for (name, bytes) in snapshots() {
         let page_size = image(&bytes).page_size;
-        for extra in [1, 31, 32, 33, 480, 512, page_size - 32, page_size, page_size + 32] {
+        for extra in [
+            1,
+            31,
+            32,
+            33,
+            480,
+            512,
+            page_size - 32,
+            page_size,
+            page_size + 32,
+        ] {
             for fill in [0, 0xff] {
                 let longer = [&bytes[..], &vec![fill; extra]].concat();
                 for raw in [false, true] {
                     let verdict = doors::verify(&longer, raw).unwrap();
-                    assert_eq!(verdict.sum, Sum::Damaged, "{name} and {extra} bytes, raw {raw}");
+                    assert_eq!(
+                        verdict.sum,
+                        Sum::Damaged,
+                        "{name} and {extra} bytes, raw {raw}"
+                    );
                 }
             }
         }
@@ -98,7 +115,9 @@ fn a_page_of_zeros() {
 
 #[test]
 fn a_page_of_ones() {
-    page_by_page("filled with ones", 3, |file, page| file.page_mut(page).fill(0xff));
+    page_by_page("filled with ones", 3, |file, page| {
+        file.page_mut(page).fill(0xff)
+    });
 }
 
 #[test]

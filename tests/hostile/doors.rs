@@ -58,7 +58,11 @@ pub fn all(name: &str, bytes: &[u8], expect: Expect) {
     let raw = verify(bytes, true).unwrap_or_else(|e| panic!("{name}: no verdict with --raw: {e}"));
     let status = snapshot::survey(&candidate(bytes), &Limits::default(), &Unobserved);
     let status = status.unwrap_or_else(|e| panic!("{name}: no status: {e}"));
-    for (door, verdict) in [("verify", &strict), ("verify --raw", &raw), ("status", &status)] {
+    for (door, verdict) in [
+        ("verify", &strict),
+        ("verify --raw", &raw),
+        ("status", &status),
+    ] {
         let name = format!("{name}: {door}");
         judge(&name, verdict, expect, door == "status");
     }
@@ -71,8 +75,18 @@ pub fn all(name: &str, bytes: &[u8], expect: Expect) {
 fn judge(name: &str, verdict: &Verdict, expect: Expect, is_status: bool) {
     let (structure, meaning, text, severities) = match expect {
         Expect::Structure(text) => (Level::Damaged, None, text, &[Severity::Error][..]),
-        Expect::NotBolt(text) => (Level::Damaged, Some(Level::Unchecked), text, &[Severity::Error][..]),
-        Expect::Meaning(text) => (Level::Good, Some(Level::Damaged), text, &[Severity::Error][..]),
+        Expect::NotBolt(text) => (
+            Level::Damaged,
+            Some(Level::Unchecked),
+            text,
+            &[Severity::Error][..],
+        ),
+        Expect::Meaning(text) => (
+            Level::Good,
+            Some(Level::Damaged),
+            text,
+            &[Severity::Error][..],
+        ),
         Expect::Remark(text) => (
             Level::Good,
             Some(Level::Good),
@@ -102,8 +116,15 @@ fn judge(name: &str, verdict: &Verdict, expect: Expect, is_status: bool) {
         found || (severities.is_empty() && report.total() == 0),
         "{name}: expected {text:?}, found\n{listed}"
     );
-    let longest = report.listed().iter().map(|finding| finding.what.len()).max();
-    assert!(longest < Some(2000), "{name}: a finding that nobody can read");
+    let longest = report
+        .listed()
+        .iter()
+        .map(|finding| finding.what.len())
+        .max();
+    assert!(
+        longest < Some(2000),
+        "{name}: a finding that nobody can read"
+    );
     assert!(
         !listed.contains(|c: char| c.is_control() && c != '\n'),
         "{name}: control characters\n{listed}"
@@ -146,7 +167,10 @@ fn restored(name: &str, bytes: &[u8], expect: Expect) {
         assert_eq!(names(dir.path()), ["input.db", "taken"], "{name}");
         assert_eq!(names(&taken), ["keep"], "{name}");
     }
-    assert!(std::fs::read(&input).unwrap() == bytes, "{name}: the input was changed");
+    assert!(
+        std::fs::read(&input).unwrap() == bytes,
+        "{name}: the input was changed"
+    );
     assert_eq!(std::fs::read(taken.join("keep")).unwrap(), b"me");
 }
 

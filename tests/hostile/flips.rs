@@ -74,7 +74,10 @@ fn no_flip_is_missed_in_a_snapshot() {
         let parts = anatomy::of(&image(&bytes));
         // What --raw does not take, nothing takes.
         flip_all(&bytes, &parts, &|at, flipped| {
-            assert!(!doors::is_good(flipped, true), "{name}: byte {at} was missed");
+            assert!(
+                !doors::is_good(flipped, true),
+                "{name}: byte {at} was missed"
+            );
         });
     }
 }

@@ -53,7 +53,11 @@ impl Lab {
             .env("TMPDIR", self.dir.path())
             .current_dir(self.dir.path());
         let output = process::run(command, None, MOST_TIME * 2);
-        let kilobytes: u64 = std::fs::read_to_string(&memory).unwrap().trim().parse().unwrap();
+        let kilobytes: u64 = std::fs::read_to_string(&memory)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         std::fs::remove_file(&memory).unwrap();
         let ended = output.code.is_some_and(|code| code < 100);
         output
@@ -70,7 +74,9 @@ impl Lab {
     fn all_commands(&self, expected: Expected) {
         let before = Seen::of(self.dir.path());
         let verify = self.run(&["verify", "input"]).code(expected.verify);
-        let raw = self.run(&["verify", "--raw", "-w", "json", "input"]).code(expected.verify);
+        let raw = self
+            .run(&["verify", "--raw", "-w", "json", "input"])
+            .code(expected.verify);
         let raw = raw.stdout_has(expected.told); // notes are told here, too
         assert!(raw.json().is_object(), "{raw}");
         let status = self.run(&["status", "input"]).code(expected.status);
@@ -82,7 +88,11 @@ impl Lab {
         for target in ["new", "taken"] {
             let args = ["restore", "input", "--data-dir", target, "--dry-run"];
             self.run(&args).code(expected.restore);
-            assert_eq!(Seen::of(self.dir.path()), before, "a dry run changed something");
+            assert_eq!(
+                Seen::of(self.dir.path()),
+                before,
+                "a dry run changed something"
+            );
             if expected.restore != 0 {
                 let restore = self.run(&args[..4]).code(expected.restore);
                 assert_eq!(Seen::of(self.dir.path()), before, "changed by\n{restore}");
@@ -104,7 +114,9 @@ struct Expected {
 impl From<Expect> for Expected {
     fn from(expect: Expect) -> Expected {
         let (code, restore, verdict, told) = match expect {
-            Expect::Structure(text) | Expect::Meaning(text) | Expect::NotBolt(text) => (3, 3, "DAMAGED", text),
+            Expect::Structure(text) | Expect::Meaning(text) | Expect::NotBolt(text) => {
+                (3, 3, "DAMAGED", text)
+            }
             Expect::Remark(text) => (0, 0, "GOOD", text),
             Expect::Nothing => (0, 0, "GOOD", ""),
             Expect::Unrestorable(_) => (0, 4, "GOOD", ""),
@@ -134,7 +146,12 @@ impl Seen {
                 let metadata = path.symlink_metadata().unwrap();
                 let file = metadata.is_file().then(|| {
                     let content = crc32c::crc32c(&std::fs::read(&path).unwrap()).into();
-                    [metadata.mtime(), metadata.mtime_nsec(), metadata.size().cast_signed(), content]
+                    [
+                        metadata.mtime(),
+                        metadata.mtime_nsec(),
+                        metadata.size().cast_signed(),
+                        content,
+                    ]
                 });
                 seen.push((path.clone(), metadata.mode(), file));
                 if metadata.is_dir() {
@@ -155,7 +172,9 @@ fn in_threads<T: Sync>(items: &[T], run: impl Fn(&T) + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some(item) =
+                    items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     let run = std::panic::AssertUnwindSafe(|| run(item));
                     if std::panic::catch_unwind(run).is_err() {
                         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -218,11 +237,21 @@ fn a_sparse_file_that_claims_what_it_has() {
         let length = 512 << 20;
         file.both_metas(meta::MARK, length / page_size as u64);
         std::fs::write(lab.path("input"), &file.bytes).unwrap();
-        let input = std::fs::File::options().write(true).open(lab.path("input")).unwrap();
+        let input = std::fs::File::options()
+            .write(true)
+            .open(lab.path("input"))
+            .unwrap();
         input.set_len(length).unwrap();
-        let told = if freelist { "pages from here on neither reachable" } else { "bucket key is missing" };
-        lab.run(&["verify", "--raw", "input"]).code(3).stderr_has(told);
-        lab.run(&["restore", "--raw", "input", "--data-dir", "new"]).code(3);
+        let told = if freelist {
+            "pages from here on neither reachable"
+        } else {
+            "bucket key is missing"
+        };
+        lab.run(&["verify", "--raw", "input"])
+            .code(3)
+            .stderr_has(told);
+        lab.run(&["restore", "--raw", "input", "--data-dir", "new"])
+            .code(3);
         assert!(!lab.path("new").exists());
     }
 }
@@ -246,8 +275,18 @@ fn foreign_files() {
         ("zstd", b"\x28\xb5\x2f\xfd\x04garbage", 1, "zstd"),
         ("zip", b"PK\x03\x04garbage", 1, "zip"),
         ("metas-alone", &house.bytes[..8192], 3, "bytes are missing"),
-        ("first-meta-alone", &house.bytes[..80], 3, "meta page unusable"),
-        ("a-byte-less-than-a-meta", &house.bytes[..79], 3, "not an etcd snapshot"),
+        (
+            "first-meta-alone",
+            &house.bytes[..80],
+            3,
+            "meta page unusable",
+        ),
+        (
+            "a-byte-less-than-a-meta",
+            &house.bytes[..79],
+            3,
+            "not an etcd snapshot",
+        ),
     ];
     for (name, bytes, code, told) in files {
         println!("{name}");
@@ -275,22 +314,42 @@ fn inputs_that_are_no_files() {
     let lab = Lab::new();
     let (_, snapshot) = snapshots().remove(0);
     std::fs::write(lab.path("snapshot"), &snapshot).unwrap();
-    lab.run(&["verify", "/dev/null"]).code(3).stdout_has("empty");
-    lab.run(&["verify", "taken"]).code(1).stderr_has("--data-dir");
-    lab.run(&["verify", "nowhere"]).code(1).stderr_has("No such file");
-    lab.run(&["verify", "snapshot/x"]).code(1).stderr_has("Not a directory");
-    lab.run(&["restore", "taken", "--data-dir", "new"]).code(1).stderr_has("--data-dir");
+    lab.run(&["verify", "/dev/null"])
+        .code(3)
+        .stdout_has("empty");
+    lab.run(&["verify", "taken"])
+        .code(1)
+        .stderr_has("--data-dir");
+    lab.run(&["verify", "nowhere"])
+        .code(1)
+        .stderr_has("No such file");
+    lab.run(&["verify", "snapshot/x"])
+        .code(1)
+        .stderr_has("Not a directory");
+    lab.run(&["restore", "taken", "--data-dir", "new"])
+        .code(1)
+        .stderr_has("--data-dir");
     assert!(!lab.path("new").exists());
 
     let fifo = lab.path("fifo");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .unwrap();
     for (bytes, code) in [(&snapshot[..], 0), (&snapshot[..9000], 3), (b"", 3)] {
         std::thread::scope(|scope| {
             scope.spawn(|| std::fs::write(&fifo, bytes).unwrap());
             lab.run(&["verify", "fifo"]).code(code);
         });
     }
-    let stdin = |bytes: &[u8]| Rescue::new(["verify", "-"]).cwd(lab.dir.path()).stdin(bytes).run();
+    let stdin = |bytes: &[u8]| {
+        Rescue::new(["verify", "-"])
+            .cwd(lab.dir.path())
+            .stdin(bytes)
+            .run()
+    };
     stdin(&snapshot).code(0).stdout_has("GOOD");
     stdin(&snapshot[..20_000]).code(3);
     stdin(b"").code(3);
@@ -305,10 +364,15 @@ fn cut_at_every_page() {
             std::fs::write(lab.path("input"), &bytes[..len]).unwrap();
             println!("{name} cut to {len}");
             let image_is_whole = len + 32 == bytes.len();
-            let verdict = if image_is_whole { "UNPROVEN" } else { "DAMAGED" };
+            let verdict = if image_is_whole {
+                "UNPROVEN"
+            } else {
+                "DAMAGED"
+            };
             lab.run(&["verify", "input"]).code(3).stdout_has(verdict);
             lab.run(&["restore", "input", "--data-dir", "new"]).code(3);
-            lab.run(&["status", "input"]).code(if image_is_whole { 0 } else { 3 });
+            lab.run(&["status", "input"])
+                .code(if image_is_whole { 0 } else { 3 });
             assert!(!lab.path("new").exists());
         }
     }
