@@ -24,9 +24,12 @@ fn changes_nothing(place: &Place, flags: &[&str], code: i32) -> Output {
     output
 }
 
+/// Makes something where the member would go.
+type Make = fn(&Place);
+
 #[test]
 fn what_is_in_the_way() {
-    let make: [(&str, fn(&Place), &str); 6] = [
+    let make: [(&str, Make, &str); 6] = [
         (
             "a member",
             |place| place.write("data/member/snap/db", "x"),
