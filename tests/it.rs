@@ -24,6 +24,8 @@ mod interop;
 mod layers;
 mod network;
 mod peer;
+mod promises;
 mod readme;
+mod restore;
 mod seeds;
 mod servers;

@@ -106,7 +106,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         }
     };
     if tell {
-        debug.push(format!("{job:?}"));
+        debug.push(told(&job));
     }
     Ok(Invocation {
         job,
@@ -114,6 +114,29 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         warnings,
         debug,
     })
+}
+
+/// What was understood. A name is taken whole beside `--password`, as etcdctl does, and a user in a URL means
+/// nothing to etcd; what follows a colon there was meant to be a password all the same.
+fn told(job: &Job) -> String {
+    let mut text = format!("{job:?}");
+    if let Job::Save(request) = job {
+        let connect = &request.connect;
+        let users = connect.user.iter().map(|(user, _)| user.as_str());
+        let in_urls = connect.endpoints.iter().filter_map(|url| {
+            let (user, _) = url
+                .split_once("://")
+                .map_or(&**url, |(_, rest)| rest)
+                .rsplit_once('@')?;
+            Some(user)
+        });
+        for user in users.chain(in_urls) {
+            if let Some((name, _)) = user.split_once(':') {
+                text = text.replace(user, &format!("{name}:(hidden)"));
+            }
+        }
+    }
+    text
 }
 
 /// Every flag of the command gets its value: typed, else from its variable, else its default.

@@ -20,6 +20,7 @@ where
 }
 
 /// A run of the program, to be adjusted before it starts.
+#[derive(Clone)]
 pub struct Rescue {
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
