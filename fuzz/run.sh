@@ -8,7 +8,8 @@
 # there. A crasher is left in fuzz/target/artifacts/TARGET, and the exit code is 1. Without sanitizers:
 # there is no unsafe code to sanitize, and twice as many inputs are tried.
 #
-# JOBS=2 runs two targets at a time.
+# JOBS=2 runs two targets at a time. An input that takes a minute is a hang: a busy machine alone can
+# make one of a millisecond take half of that.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -49,7 +50,7 @@ run_one() {
     [[ ! -d fuzz/regressions/$target ]] || dirs+=("fuzz/regressions/$target")
     echo "$target for $seconds s"
     "fuzz/target/$(rustc +nightly -vV | sed -n 's/host: //p')/release/$target" "$corpus" "${dirs[@]}" \
-        -max_total_time="$seconds" -max_len="$(length "$target")" -rss_limit_mb=512 -timeout=10 \
+        -max_total_time="$seconds" -max_len="$(length "$target")" -rss_limit_mb=512 -timeout=60 \
         -print_final_stats=1 -artifact_prefix="$artifacts/" >"fuzz/target/log/$target" 2>&1 || {
         tail -n 40 "fuzz/target/log/$target"
         return 1
