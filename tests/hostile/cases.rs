@@ -1121,6 +1121,14 @@ pub const MEANING: &[Case] = &[
         Meaning("not the JSON of a member"),
     ),
     content(
+        "member-with-a-name-in-control-characters",
+        |c| {
+            entries(c, "members")[0].1 =
+                br#"{"id":10276657743932975437,"name":"\u001b[2J\u0007\u202e","peerURLs":["http://\u001b[31mh:1"],"clientURLs":["\n\r"]}"#.to_vec()
+        },
+        Nothing,
+    ),
+    content(
         "member-that-is-a-learner",
         |c| {
             entries(c, "members")[0].1 = br#"{"id":10276657743932975437,"isLearner":true}"#.to_vec()
