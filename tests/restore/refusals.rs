@@ -26,7 +26,8 @@ fn changes_nothing(place: &Place, flags: &[&str], code: i32) -> Output {
 
 #[test]
 fn what_is_in_the_way() {
-    let make: [(&str, fn(&Place), &str); 6] = [
+    type Make = fn(&Place);
+    let make: [(&str, Make, &str); 6] = [
         (
             "a member",
             |place| place.write("data/member/snap/db", "x"),
