@@ -5,12 +5,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use crate::bolt::Db;
 use crate::datadir;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
+use crate::limits::Limits;
 use crate::observe::Observer;
 
 /// INPUT as it was typed.
@@ -72,7 +74,7 @@ pub fn open(
         Input::Stdin => open_stdin(spool_dirs, observer)?,
         Input::Path(path) => open_path(path, spool_dirs, observer)?,
     };
-    refuse_foreign(&candidate.image)?;
+    refuse_foreign(&candidate.image, candidate.image.name())?;
     guard_against_running_etcd(candidate, raw, observer)
 }
 
@@ -127,7 +129,7 @@ fn from_file(
     }
     let file = match metadata.is_file() || metadata.file_type().is_block_device() {
         true => file,
-        false => spool::spool(file, name, spool_dirs, observer)?,
+        false => spool::spool(file, name, spool_dirs, observer, |head| judge(head, name))?,
     };
     let image = Image::from_file(file, name)?;
     Ok(Candidate {
@@ -137,8 +139,18 @@ fn from_file(
     })
 }
 
+/// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there.
+fn judge(head: &[u8], name: &str) -> Result<()> {
+    let image = Image::from_memory(head.to_vec());
+    refuse_foreign(&image, name)?;
+    match Db::open(&image, &Limits::default())? {
+        Ok(_) => Ok(()),
+        Err(not_bolt) => Err(not_bolt.into_error(name)),
+    }
+}
+
 /// Formats that are mistaken for snapshots, by their first bytes.
-fn refuse_foreign(image: &Image) -> Result<()> {
+fn refuse_foreign(image: &Image, name: &str) -> Result<()> {
     let mut head = [0; 4];
     let len = image.len().min(4) as usize;
     let (head, _) = head.split_at_mut(len);
@@ -149,7 +161,6 @@ fn refuse_foreign(image: &Image) -> Result<()> {
         [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
         _ => return Ok(()),
     };
-    let name = image.name();
     Err(Error::failed(format!(
         "{name} is {what}; this version reads snapshots as they are"
     ))

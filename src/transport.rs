@@ -164,3 +164,63 @@ pub fn hex(bytes: [u8; 32]) -> String {
             text
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 8192;
+
+    fn trailer(behind: &[u8]) -> Trailer {
+        let image = Image::from_memory([&vec![1; SIZE as usize], behind].concat());
+        Trailer::find(&image, SIZE, 4096).unwrap()
+    }
+
+    fn fault(trailer: &Trailer, computed: [u8; 32]) -> Option<String> {
+        trailer.fault(computed).map(|(_, what)| what)
+    }
+
+    #[test]
+    fn what_is_behind_the_image_is_told_apart() {
+        let right = [7; 32];
+        assert_eq!(fault(&trailer(&right), right), None);
+        let wrong = fault(&trailer(&right), [8; 32]).unwrap();
+        assert!(wrong.contains("bytes were changed"), "{wrong}");
+        assert_eq!(trailer(&[]), Trailer::Absent);
+        for (len, missing) in [(1, "31 bytes are"), (31, "1 byte is")] {
+            let cut = fault(&trailer(&right[..len]), right).unwrap();
+            assert!(cut.contains(missing), "{cut}");
+        }
+        // Pages that a server reserved mean nothing; a snapshot with more behind it does.
+        assert_eq!(fault(&trailer(&[0; 4096]), right), None);
+        let longer = [&right[..], &[0; 4064]].concat();
+        let longer = fault(&trailer(&longer), right).unwrap();
+        assert!(longer.contains("4064 bytes behind the end"), "{longer}");
+        let odd = fault(&trailer(&[0; 33]), right).unwrap();
+        assert!(odd.contains("33 bytes behind the last page"), "{odd}");
+    }
+
+    #[test]
+    fn a_cut_image_misses_its_trailer_too() {
+        let image = Image::from_memory(vec![1; 100]);
+        let cut = Trailer::find(&image, SIZE, 4096).unwrap();
+        let missing = SIZE - 100 + TRAILER;
+        assert_eq!(
+            cut,
+            Trailer::Cut {
+                length: 100,
+                missing
+            }
+        );
+    }
+
+    #[test]
+    fn a_digest_ends_with_the_file() {
+        let image = Image::from_memory(b"abc".to_vec());
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for size in [3, 4, 1 << 40] {
+            let digest = digest(&image, size, &crate::observe::Unobserved).unwrap();
+            assert_eq!(hex(digest), abc);
+        }
+    }
+}

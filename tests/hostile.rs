@@ -9,6 +9,7 @@ mod cuts;
 mod doors;
 mod flips;
 pub mod house;
+mod oracle;
 mod program;
 
 use house::PAGE_SIZES;

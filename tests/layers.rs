@@ -99,7 +99,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "4, what was found",
         modules: FOUND,
-        uses: &[BASE, IO, PLACES],
+        uses: &[BASE, IO, BOLT, PLACES],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {

@@ -36,3 +36,17 @@ impl Bitmap {
         word.is_some_and(|word| word & bit != 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_is_set_once_and_nothing_is_out_of_range() {
+        let mut bitmap = Bitmap::new(65);
+        assert!(bitmap.set(0) && bitmap.set(64) && !bitmap.set(64));
+        assert!(bitmap.get(64) && !bitmap.get(63));
+        assert!(!bitmap.set(128) && !bitmap.get(128) && !bitmap.get(u64::MAX));
+        assert!(!Bitmap::new(0).set(0));
+    }
+}

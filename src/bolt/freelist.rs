@@ -55,3 +55,43 @@ pub fn read(
     }
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bolt::page::PageHeader;
+    use crate::io::Image;
+
+    fn read_from(flags: u16, count: u16, numbers: &[u64]) -> std::result::Result<Vec<u64>, String> {
+        let mut page = Vec::new();
+        PageHeader {
+            id: 2,
+            flags,
+            count,
+            overflow: 0,
+        }
+        .encode(&mut page);
+        page.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        page.resize(512, 0);
+        let image = Image::from_memory(page);
+        let block = Block::read(&image, 0, 512, 512, Vec::new()).unwrap();
+        let mut found = Vec::new();
+        read(&block, |page| found.push(page))
+            .unwrap()
+            .map(|()| found)
+    }
+
+    #[test]
+    fn both_forms_are_read_and_no_more_than_there_is() {
+        let short = read_from(page::FREELIST, 2, &[7, 9, 11]);
+        assert_eq!(short, Ok(vec![7, 9]));
+        let long = read_from(page::FREELIST, COUNT_FOLLOWS, &[2, 7, 9, 11]);
+        assert_eq!(long, Ok(vec![7, 9]));
+        let full: Vec<u64> = (2..64).collect();
+        assert_eq!(read_from(page::FREELIST, 62, &full), Ok(full));
+        assert!(read_from(page::FREELIST, 63, &[]).is_err());
+        assert!(read_from(page::FREELIST, COUNT_FOLLOWS, &[62]).is_err());
+        assert!(read_from(page::FREELIST, COUNT_FOLLOWS, &[u64::MAX]).is_err());
+        assert!(read_from(page::LEAF, 1, &[7]).unwrap_err().contains("leaf"));
+    }
+}

@@ -313,3 +313,67 @@ pub fn finish(facts: &mut Facts, marks: &Marks, report: &mut Report) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(bucket: &str, key: &[u8], value: &[u8]) -> Result<Facts, Fault> {
+        let (mut facts, mut marks) = (Facts::default(), Marks::default());
+        entry(bucket.as_bytes(), key, value, &mut facts, &mut marks).map(|()| facts)
+    }
+
+    #[test]
+    fn versions_are_plain_text() {
+        for version in ["3.5.0", "3.8.0-alpha.0", "3.7.1+build.7", "10.0.12"] {
+            let facts = told("cluster", b"clusterVersion", version.as_bytes()).unwrap();
+            assert_eq!(facts.cluster_version.as_deref(), Some(version));
+        }
+        for version in [
+            "",
+            "3",
+            "3.5",
+            "v3.5.0",
+            "3.5.x",
+            "3.5.0\n",
+            "3.5.0 \x1b[1m",
+            "3.-5.0",
+        ] {
+            let (severity, what) = told("meta", b"storageVersion", version.as_bytes()).unwrap_err();
+            assert_eq!(severity, Severity::Error);
+            assert!(!what.contains(char::is_control), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_buckets_are_no_damage() {
+        for bucket in ["auth", "cluster", "meta"] {
+            let (severity, _) = told(bucket, b"new in 3.9", b"").unwrap_err();
+            assert_eq!(severity, Severity::Warning);
+        }
+        assert!(told("new in 3.9", b"x", b"\xff").is_ok());
+    }
+
+    #[test]
+    fn compaction_marks_are_summed_up() {
+        let summed = |scheduled, finished| {
+            let mark = |main| Revision { main, sub: 0 };
+            let marks = Marks {
+                scheduled: Some(mark(scheduled)),
+                finished: Some(mark(finished)),
+            };
+            let mut facts = Facts {
+                revision: 5,
+                consistent_index: Some(1),
+                ..Facts::default()
+            };
+            let mut report = Report::new(10);
+            finish(&mut facts, &marks, &mut report);
+            let told = report.listed().first().map(|finding| finding.severity);
+            (facts.current_revision, facts.compaction_pending, told)
+        };
+        assert_eq!(summed(3, 3), (5, false, None));
+        assert_eq!(summed(9, 3), (9, true, Some(Severity::Note)));
+        assert_eq!(summed(3, 9), (9, false, Some(Severity::Warning)));
+    }
+}

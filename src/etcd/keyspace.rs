@@ -267,3 +267,102 @@ fn put_fault(key: &RecordKey, found: &KeyValue, before: Option<Last>) -> Option<
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::revision::Revision;
+    use crate::proto::wire;
+
+    /// A record: main revision, key, and for a put create revision, version and lease.
+    type Record = (i64, &'static str, Option<(i64, i64, i64)>);
+
+    fn put(main: i64, key: &'static str, create: i64, version: i64) -> Record {
+        (main, key, Some((create, version, 0)))
+    }
+
+    fn tombstone(main: i64, key: &'static str) -> Record {
+        (main, key, None)
+    }
+
+    fn replay(records: &[Record], leases: &[i64]) -> (Counts, Vec<String>) {
+        let mut report = Report::new(10);
+        let mut keyspace = Keyspace::new(leases.to_vec(), 1000);
+        for &(main, user_key, ref put) in records {
+            let mut key = Revision { main, sub: 0 }.encode().to_vec();
+            let mut value = Vec::new();
+            wire::put_bytes(&mut value, 1, user_key.as_bytes());
+            match *put {
+                None => key.push(b't'),
+                Some((create, version, lease)) => {
+                    for (field, number) in [(2, create), (3, main), (4, version), (6, lease)] {
+                        wire::put_nonzero(&mut value, field, number.cast_unsigned());
+                    }
+                }
+            }
+            keyspace.item(&key, value.len() as u64, Spot::default(), &mut report);
+            for piece in value.chunks(3) {
+                keyspace.value(piece);
+            }
+            keyspace.item_end(&mut report).unwrap();
+        }
+        keyspace.finish(&mut report);
+        let told = report.listed().iter().map(|finding| finding.what.clone());
+        (keyspace.counts, told.collect())
+    }
+
+    #[test]
+    fn history_is_counted() {
+        let history = [
+            put(2, "a", 2, 1),
+            put(3, "/registry/x", 3, 1),
+            put(4, "a", 2, 2),
+            tombstone(5, "a"),
+            put(6, "a", 6, 1),
+            tombstone(7, "/registry/x"),
+            // Its first records were compacted away.
+            put(8, "old", 3, 9),
+            tombstone(9, "older"),
+        ];
+        let (counts, told) = replay(&history, &[]);
+        assert_eq!(told, [""; 0]);
+        assert_eq!(
+            (counts.revision, counts.records, counts.tombstones),
+            (9, 8, 3)
+        );
+        assert_eq!((counts.live_keys, counts.kubernetes), (2, true));
+    }
+
+    #[test]
+    fn what_history_cannot_be_is_told() {
+        let cases: [(&[Record], &str); 5] = [
+            (
+                &[put(2, "a", 2, 1), put(3, "a", 2, 3)],
+                "expected version 2",
+            ),
+            (
+                &[put(2, "a", 2, 1), put(3, "a", 3, 1)],
+                "expected version 2",
+            ),
+            (
+                &[tombstone(2, "a"), put(3, "a", 2, 2)],
+                "expected version 1 created at 3",
+            ),
+            (&[put(2, "a", 3, 1)], "create revision 3, expected 1 to 2"),
+            (&[put(2, "", 2, 1)], "record without a key"),
+        ];
+        for (history, expected) in cases {
+            let (_, told) = replay(history, &[]);
+            assert!(told[0].contains(expected), "{expected:?} in {told:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_last_record_of_a_key_needs_its_lease() {
+        let leased = |main, version, lease| (main, "a", Some((2, version, lease)));
+        let (_, told) = replay(&[leased(2, 1, 7), leased(3, 2, 8)], &[8]);
+        assert_eq!(told, [""; 0]);
+        let (_, told) = replay(&[leased(2, 1, 8), leased(3, 2, 7)], &[8]);
+        assert!(told[0].contains("0000000000000007"), "{told:?}");
+    }
+}

@@ -1,18 +1,15 @@
 //! What is known of every user key while its records stream by: 16 bytes each, whatever its length.
 //!
-//! Keys are told apart by 73 bits of a keyed 128-bit hash; the key of the hash is random, so nobody can
-//! make two user keys collide, and for a million keys chance does with probability 2^-34. Of create
+//! Keys are told apart by 63 bits of a keyed 128-bit hash; the key of the hash is random, so nobody can
+//! make two user keys collide, and for a million keys chance does with probability 2^-24. Of create
 //! revision and version the low 32 bits are kept: a record must continue them exactly, so what 32 bits
-//! let through is a damage of exactly 2^32. Open addressing in 1024 shards that grow one by one, at a
-//! load of 64 to 80 %: small ones, so that what one leaves behind when it grows fits the next.
+//! let through is a damage of exactly 2^32.
 
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::error::{Error, Result};
-
-const SHARDS: usize = 1024;
 
 /// The last record of a user key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,18 +78,32 @@ impl KeyHash {
     }
 }
 
-/// All user keys that were seen.
+/// All user keys that were seen: extendible hashing over pages of one size, so that growing never moves
+/// more than a page, and what the allocator holds is what is used.
 pub struct KeyTable {
     hasher: SipHasher13,
-    shards: Vec<Shard>,
+    /// Indexes into `pages`, by the low `depth` bits of the hash; 2^depth of them.
+    directory: Vec<u32>,
+    depth: u32,
+    pages: Vec<Page>,
     len: usize,
     limit: usize,
 }
 
-#[derive(Clone, Default)]
-struct Shard {
-    slots: Vec<Slot>,
+/// Slots of a page: 4 KiB.
+const SLOTS: usize = 256;
+
+/// A page is split when so many of its slots are taken: there is always an empty one.
+const FULL: usize = 240;
+
+/// Bits of the hash that choose the page; far more than a table of any size needs.
+const DEEPEST: u32 = 30;
+
+struct Page {
+    slots: Box<[Slot; SLOTS]>,
     len: usize,
+    /// How many bits of the hash all keys in it share.
+    depth: u32,
 }
 
 /// Two words of hash, never both zero in use.
@@ -112,7 +123,9 @@ impl KeyTable {
     pub fn new(limit: usize) -> KeyTable {
         KeyTable {
             hasher: SipHasher13::new_with_key(&random_key()),
-            shards: vec![Shard::default(); SHARDS],
+            directory: vec![0],
+            depth: 0,
+            pages: vec![Page::new(0)],
             len: 0,
             limit,
         }
@@ -126,54 +139,93 @@ impl KeyTable {
     /// Puts the key's last record, and returns the one before.
     pub fn replace(&mut self, key: &KeyHash, last: Last) -> Result<Option<Last>> {
         let hash = key.finish();
-        let words = [hash as u32 | 1, (hash >> 32) as u32];
-        let index = (hash >> 96) as usize % SHARDS;
-        let Some(shard) = self.shards.get_mut(index) else {
-            return Ok(None);
+        let hash = [hash as u32 | 1, (hash >> 32) as u32];
+        loop {
+            let index = self.page_of(hash);
+            let Some(page) = self.pages.get_mut(index) else {
+                return Err(Error::failed("key table without a page for a key"));
+            };
+            let full = page.len >= FULL && page.depth < DEEPEST;
+            let Some(slot) = page.find(hash) else {
+                return Err(Error::failed("key table with a page that cannot be split"));
+            };
+            if slot.hash == hash {
+                return Ok(Some(std::mem::replace(&mut slot.last, last)));
+            }
+            if !full {
+                *slot = Slot { hash, last };
+                page.len += 1;
+                self.len += 1;
+                return match self.len > self.limit {
+                    true => Err(Error::failed(format!("more than {} user keys", self.limit))),
+                    false => Ok(None),
+                };
+            }
+            self.split(index, hash);
+        }
+    }
+
+    fn page_of(&self, [_, chooser]: [u32; 2]) -> usize {
+        let entry = chooser & ((1 << self.depth) - 1);
+        self.directory
+            .get(entry as usize)
+            .map_or(usize::MAX, |page| *page as usize)
+    }
+
+    /// Moves the keys of a page whose next bit is set to a page of their own; a key of it shows which it is.
+    fn split(&mut self, index: usize, [_, chooser]: [u32; 2]) {
+        let new_index = self.pages.len() as u32;
+        let Some(page) = self.pages.get_mut(index) else {
+            return;
         };
-        let before = shard.replace(words, last);
-        if before.is_none() {
-            self.len += 1;
-            if self.len > self.limit {
-                return Err(Error::failed(format!("more than {} user keys", self.limit)));
+        let bit: u32 = 1 << page.depth;
+        page.depth += 1;
+        let depth = page.depth;
+        let old = std::mem::replace(page, Page::new(depth));
+        let mut new = Page::new(depth);
+        for slot in old.slots.iter().filter(|slot| slot.hash != EMPTY.hash) {
+            let [_, its_chooser] = slot.hash;
+            let home = if its_chooser & bit == 0 {
+                &mut *page
+            } else {
+                &mut new
+            };
+            if let Some(place) = home.find(slot.hash) {
+                *place = *slot;
+                home.len += 1;
             }
         }
-        Ok(before)
+        self.pages.push(new);
+        if depth > self.depth {
+            self.directory.extend_from_within(..);
+            self.depth = depth;
+        }
+        // Those of its entries that have the bit: they share the lower bits of any key in it.
+        let first = (chooser & (bit - 1)) | bit;
+        let entries = self.directory.iter_mut().skip(first as usize);
+        for entry in entries.step_by(bit as usize * 2) {
+            *entry = new_index;
+        }
     }
 }
 
-impl Shard {
-    fn replace(&mut self, hash: [u32; 2], last: Last) -> Option<Last> {
-        if self.len * 5 >= self.slots.len() * 4 {
-            self.grow();
+impl Page {
+    fn new(depth: u32) -> Page {
+        Page {
+            slots: Box::new([EMPTY; SLOTS]),
+            len: 0,
+            depth,
         }
-        let slot = self.find(hash)?;
-        let before = (slot.hash == hash).then_some(slot.last);
-        *slot = Slot { hash, last };
-        if before.is_none() {
-            self.len += 1;
-        }
-        before
     }
 
-    /// The key's slot, or the empty one where it belongs. There is always an empty one.
+    /// The key's slot, or the empty one where it belongs.
     fn find(&mut self, hash: [u32; 2]) -> Option<&mut Slot> {
-        let [_, spread] = hash;
-        let home = (u64::from(spread) * self.slots.len() as u64) >> 32;
-        let (front, back) = self.slots.split_at_mut(home as usize);
+        let [spread, _] = hash;
+        let home = (spread >> 24) as usize % SLOTS;
+        let (front, back) = self.slots.split_at_mut(home);
         back.iter_mut()
             .chain(front)
             .find(|slot| slot.hash == hash || slot.hash == EMPTY.hash)
-    }
-
-    fn grow(&mut self) {
-        let size = self.slots.len() + self.slots.len() / 4 + 16;
-        let old = std::mem::replace(&mut self.slots, vec![EMPTY; size]);
-        for slot in old.into_iter().filter(|slot| slot.hash != EMPTY.hash) {
-            if let Some(place) = self.find(slot.hash) {
-                *place = slot;
-            }
-        }
     }
 }
 

@@ -269,3 +269,48 @@ impl Visitor for LeaseIds {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(buckets: &[(&str, u64)]) -> Vec<String> {
+        let limits = Limits {
+            members: 3,
+            ..Limits::default()
+        };
+        let mut meaning = Meaning::new(Vec::new(), &limits);
+        for (name, sequence) in buckets {
+            if let Err(error) = meaning.bucket(name.as_bytes(), *sequence) {
+                return vec![error.to_string()];
+            }
+            meaning.bucket_end().unwrap();
+        }
+        let (_, report) = meaning.finish();
+        report.listed().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_told() {
+        let index = "warning: bucket meta: no consistent_index: every server writes one";
+        assert_eq!(told(&[("key", 0), ("meta", 0)]), [index]);
+        assert!(told(&[("key", 0)])[0].contains("bucket meta is missing"));
+        assert!(told(&[("key", 7), ("meta", 0)])[0].contains("sequence 7"));
+        let many = [("a", 0), ("b", 0), ("c", 0), ("d", 0), ("e", 0)];
+        assert!(told(&many)[0].contains("more than 3 members, alarms or buckets"));
+    }
+
+    #[test]
+    fn hash_goes_over_names_keys_and_values() {
+        let limits = Limits::default();
+        let mut meaning = Meaning::new(Vec::new(), &limits);
+        meaning.bucket(b"meta", 0).unwrap();
+        meaning.item(b"term", 8, Spot::default()).unwrap();
+        meaning.value(&[0; 5]).unwrap();
+        meaning.value(&[0; 3]).unwrap();
+        meaning.item_end().unwrap();
+        let (facts, _) = meaning.finish();
+        assert_eq!(facts.hash, crc32c::crc32c(b"metaterm\0\0\0\0\0\0\0\0"));
+        assert_eq!((facts.total_entries, facts.term), (1, Some(0)));
+    }
+}

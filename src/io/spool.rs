@@ -13,16 +13,22 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
-/// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one.
+/// Bytes of a stream that are judged before the rest is kept: both metas of a db with the largest pages.
+const HEAD: usize = 128 << 10;
+
+/// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
+/// gets the first `HEAD` bytes, if there are that many: an endless stream of nothing must not fill a disk.
 pub fn spool(
     mut reader: impl Read + AsFd,
     name: &str,
     dirs: &[PathBuf],
     observer: &dyn Observer,
+    judge: impl Fn(&[u8]) -> Result<()>,
 ) -> Result<File> {
     let (mut file, dir) = unnamed(dirs)?;
     observer.stage("reading", None);
     let mut buffer = vec![0; 256 << 10];
+    let mut head = Vec::new();
     loop {
         wait_until_readable(&reader, observer)?;
         let len = match reader.read(&mut buffer) {
@@ -34,6 +40,12 @@ pub fn spool(
             Err(e) => return Err(Error::failed(format!("cannot read {name}")).because(e)),
         };
         let piece = buffer.get(..len).unwrap_or_default();
+        if head.len() < HEAD {
+            head.extend(piece.iter().take(HEAD - head.len()));
+            if head.len() == HEAD {
+                judge(&head)?;
+            }
+        }
         file.write_all(piece).map_err(|e| {
             Error::failed(format!(
                 "cannot keep {name} in a temporary file in {}",
@@ -112,10 +124,24 @@ mod tests {
             std::thread::spawn(move || writer.write_all(&[5; 600_000]));
             reader
         };
-        let file = spool(pipe(), "stdin", &dirs, &Unobserved).unwrap();
+        let file = spool(pipe(), "stdin", &dirs, &Unobserved, |_| Ok(())).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 600_000);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let error = spool(pipe(), "stdin", &dirs[..1], &Unobserved).unwrap_err();
+        let error = spool(pipe(), "stdin", &dirs[..1], &Unobserved, |_| Ok(())).unwrap_err();
         assert!(error.to_string().contains("/nonexistent"));
+    }
+
+    #[test]
+    fn a_stream_is_judged_by_its_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = [dir.path().to_owned()];
+        let zero = || File::open("/dev/zero").unwrap();
+        let judge = |head: &[u8]| match head.iter().all(|byte| *byte == 0) && head.len() == HEAD {
+            true => Err(Error::damaged("zeros")),
+            false => Ok(()),
+        };
+        let error = spool(zero(), "stdin", &dirs, &Unobserved, judge).unwrap_err();
+        assert_eq!(error.to_string(), "zeros");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -960,7 +960,7 @@ pub const MEANING: &[Case] = &[
             append(c, put(12, 0, b"v", 2, i64::MAX, b"", 0));
         },
         // Nobody gets there; what matters is that nothing overflows.
-        Nothing,
+        Meaning("is missing or wrong"),
     ),
     content(
         "tombstone-with-a-value",

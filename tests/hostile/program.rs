@@ -331,6 +331,14 @@ fn inputs_that_are_no_files() {
         .stderr_has("--data-dir");
     assert!(!lab.path("new").exists());
 
+    // Endless, and no snapshot: told before it fills the disk.
+    lab.run(&["verify", "/dev/zero"])
+        .code(3)
+        .stderr_has("not an etcd snapshot");
+    lab.run(&["restore", "/dev/urandom", "--data-dir", "new"])
+        .code(3);
+    assert!(!lab.path("new").exists());
+
     let fifo = lab.path("fifo");
     rustix::fs::mkfifoat(
         rustix::fs::CWD,
