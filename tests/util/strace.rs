@@ -63,6 +63,11 @@ impl Call {
         self.args.contains("O_CREAT") || self.args.contains("O_TMPFILE")
     }
 
+    /// It makes a file or a directory with a name.
+    pub fn makes_a_name(&self) -> bool {
+        self.args.contains("O_CREAT") || self.name.starts_with("mkdir")
+    }
+
     /// The call did what it was asked for.
     pub fn worked(&self) -> bool {
         !self.result.starts_with('-')
