@@ -53,7 +53,10 @@ fn check(calls: &[Call], below: &Path) -> BTreeSet<PathBuf> {
                 unsynced.remove(&path);
             }
             ("chown" | "fchownat", _) => unsynced.extend(quoted),
-            ("open" | "openat" | "mkdir" | "mkdirat", _) if call.makes_a_name() => {
+            ("open" | "openat" | "mkdir" | "mkdirat", _)
+                if (call.makes_a_file() || call.name.starts_with("mkdir"))
+                    && !call.args.contains("O_TMPFILE") =>
+            {
                 for path in quoted {
                     unsynced.insert(path.parent().unwrap().to_owned());
                     unsynced.insert(path);

@@ -30,7 +30,7 @@ fn what_bbolt_objects_to_is_not_good() {
             "{}: bbolt objects, and it is good",
             case.name
         );
-        match objects == !good {
+        match objects != good {
             true => agreed += 1,
             false => stricter.push(case.name),
         }
