@@ -4,8 +4,10 @@
 //! file that shrinks while it is read ends in an error, not in SIGBUS.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::bytes;
 use crate::error::{Error, Result};
@@ -27,7 +29,12 @@ enum Backing {
 impl Image {
     /// Opens a file read-only. `Error::failed` when it cannot be opened or is not a regular file or block device.
     pub fn open(path: &Path) -> Result<Image> {
-        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        // Opening a pipe would wait for a writer, deaf to signals; reading at an offset fails on it.
+        let file = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path);
+        let file = file.map_err(|e| Error::io("open", path, e))?;
         Image::from_file(file, path.display().to_string())
     }
 
@@ -113,6 +120,15 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        assert!(Image::open(&path).is_err());
+    }
 
     #[test]
     fn a_short_read_names_offset_and_length() {

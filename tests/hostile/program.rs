@@ -363,6 +363,64 @@ fn inputs_that_are_no_files() {
     stdin(b"").code(3);
 }
 
+/// A data dir whose db is good, and whose WAL is nonsense: the db is judged, the WAL is told.
+#[test]
+fn data_dirs_with_a_hostile_wal() {
+    const SEGMENT: &str = "0000000000000000-0000000000000000.wal";
+    let lab = Lab::new();
+    let (_, snapshot) = snapshots().remove(0);
+    std::fs::write(lab.path("snapshot"), &snapshot).unwrap();
+    lab.run(&["restore", "snapshot", "--data-dir", "dir"])
+        .code(0);
+    let segment = lab.path("dir/member/wal").join(SEGMENT);
+    let verify = || lab.run(&["verify", "--raw", "-w", "json", "dir"]).code(0);
+    let sound = std::fs::read(&segment).unwrap();
+    verify().stdout_has("GOOD");
+    let told = "whether the WAL has more than the db cannot be told";
+
+    let length = |len: u64| [&len.to_le_bytes()[..], &[0; 64]].concat();
+    for bytes in [vec![], vec![0xff; 4096]] {
+        std::fs::write(&segment, &bytes).unwrap();
+        verify().stdout_has(told);
+    }
+    // A first record that is longer than the file is a torn tail.
+    for len in [u64::MAX, 500 << 20, 1 << 62] {
+        std::fs::write(&segment, length(len)).unwrap();
+        verify();
+    }
+    // A sparse file that has all that its first record claims.
+    std::fs::write(&segment, length(400 << 20)).unwrap();
+    let sparse = std::fs::File::options().write(true).open(&segment).unwrap();
+    sparse.set_len(500 << 20).unwrap();
+    verify().stdout_has(told);
+
+    std::fs::remove_file(&segment).unwrap();
+    std::fs::create_dir(&segment).unwrap();
+    verify().stdout_has(told);
+    std::fs::remove_dir(&segment).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &segment, rustix::fs::Mode::RUSR).unwrap();
+    verify().stdout_has(told);
+    std::fs::remove_file(&segment).unwrap();
+    std::os::unix::fs::symlink(&segment, &segment).unwrap();
+    verify().stdout_has(told);
+    std::fs::remove_file(&segment).unwrap();
+    verify();
+    std::fs::write(&segment, sound).unwrap();
+    verify().stdout_has("GOOD");
+
+    // The db itself.
+    let db = lab.path("dir/member/snap/db");
+    std::fs::remove_file(&db).unwrap();
+    std::os::unix::fs::symlink(&db, &db).unwrap();
+    lab.run(&["verify", "--raw", "dir"]).code(1);
+    std::fs::remove_file(&db).unwrap();
+    std::fs::create_dir(&db).unwrap();
+    lab.run(&["verify", "--raw", "dir"]).code(1);
+    std::fs::remove_dir(&db).unwrap();
+    std::fs::write(&db, b"").unwrap();
+    lab.run(&["verify", "--raw", "dir"]).code(3);
+}
+
 /// Every page of a real snapshot, as it would be if the file was cut there.
 #[test]
 fn cut_at_every_page() {
