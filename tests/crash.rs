@@ -4,6 +4,7 @@
 mod fallback;
 mod faults;
 mod kill;
+mod power;
 mod race;
 mod signals;
 mod site;

@@ -1,7 +1,7 @@
 //! Makes the seeds of the fuzz targets: small inputs from which a fuzzer finds the interesting ones sooner.
 //!
 //! They are committed, and replayed by the unit tests of `fuzzing`. To make them again after a format of
-//! an input changed: `cargo test --test it -- --ignored make_seeds`.
+//! an input changed: `SEEDS_BLESS=1 cargo test --test it seeds`.
 
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,9 @@ use crate::hostile::house::{House, PAGE_SIZES, content, put, revision, tombstone
 
 const MEMBER: &[u8] = br#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"isLearner":true,"name":"default","clientURLs":["http://localhost:2379"]}"#;
 
+/// The committed seeds are what the makers below make; `SEEDS_BLESS=1` writes them anew.
 #[test]
-#[ignore = "writes files that are committed"]
-fn make_seeds() {
+fn seeds_are_what_is_made() {
     bolt();
     etcd();
     logs();
@@ -34,8 +34,16 @@ fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
         .join(target);
-    fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join(name), bytes).unwrap();
+    if std::env::var_os("SEEDS_BLESS").is_some() {
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(name), bytes).unwrap();
+        return;
+    }
+    let kept = fs::read(dir.join(name)).unwrap_or_default();
+    assert!(
+        kept == bytes.as_ref(),
+        "fuzz/seeds/{target}/{name} is not what is made: SEEDS_BLESS=1 cargo test --test it seeds"
+    );
 }
 
 fn bolt() {

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -35,7 +36,11 @@ pub fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) ->
                 true => std::fs::remove_dir_all(&path),
                 false => std::fs::remove_file(&path),
             };
-            gone.map_err(|e| Error::io("remove the leftover", &path, e))?;
+            match gone {
+                // Another run was faster.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                gone => gone.map_err(|e| Error::io("remove the leftover", &path, e))?,
+            }
             removed(&path);
         }
     }
@@ -43,16 +48,18 @@ pub fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) ->
 }
 
 /// Makes a staged name and locks it. A run that starts at the same time may take what is not locked
-/// yet for a leftover: then try again under another name.
+/// yet for a leftover: then try again under another name. `make` gives nothing if that happened to it.
 pub fn claim_new(
     dir: &Path,
     name: &OsStr,
-    make: impl Fn(&Path) -> Result<File>,
+    make: impl Fn(&Path) -> Result<Option<File>>,
 ) -> Result<(File, PathBuf)> {
     use std::os::unix::fs::MetadataExt;
     for _ in 0..16 {
         let path = dir.join(staged_name(name));
-        let file = make(&path)?;
+        let Some(file) = make(&path)? else {
+            continue;
+        };
         // Where there are no locks nothing is ever taken for a leftover.
         let locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         let inode = |metadata: std::io::Result<std::fs::Metadata>| metadata.ok().map(|m| m.ino());

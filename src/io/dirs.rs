@@ -1,6 +1,7 @@
 //! Directories: making and unmaking them, making them last, and the room that is left in them.
 
 use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,12 @@ pub fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     let mut made = UndoDirs(Vec::new());
     for dir in missing.into_iter().rev() {
-        make_dir(&dir)?;
-        made.0.push(dir);
+        match make_dir(&dir) {
+            Ok(()) => made.0.push(dir),
+            // Another run has made it meanwhile.
+            Err(e) if e.io_kind() == Some(ErrorKind::AlreadyExists) && dir.is_dir() => {}
+            Err(e) => return Err(e),
+        }
     }
     Ok(made.keep())
 }

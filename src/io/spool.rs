@@ -17,7 +17,7 @@ use crate::observe::Observer;
 const HEAD: usize = 128 << 10;
 
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
-/// gets the first [`HEAD`] bytes, if there are that many: an endless stream of nothing must not fill a disk.
+/// gets the first `HEAD` bytes, if there are that many: an endless stream of nothing must not fill a disk.
 pub fn spool(
     mut reader: impl Read + AsFd,
     name: &str,

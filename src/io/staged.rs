@@ -9,7 +9,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -202,10 +202,14 @@ impl StagedDir {
         remove_stale(&parent, name, removed)?;
         let (lock, path) = claim_new(&parent, name, |path| {
             make_dir(path)?;
-            File::open(path).map_err(|e| {
-                let _ = std::fs::remove_dir(path);
-                Error::io("open", path, e)
-            })
+            match File::open(path) {
+                Ok(dir) => Ok(Some(dir)),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) => {
+                    let _ = std::fs::remove_dir(path);
+                    Err(Error::io("open", path, e))
+                }
+            }
         })?;
         Ok(StagedDir {
             path,
@@ -328,7 +332,7 @@ fn fd_path(file: &File) -> String {
 }
 
 fn claim_file(dir: &Path, name: &OsStr) -> Result<(File, PathBuf)> {
-    claim_new(dir, name, new_file)
+    claim_new(dir, name, |path| new_file(path).map(Some))
 }
 
 /// 0600, open for reading and writing.

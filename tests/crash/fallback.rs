@@ -47,7 +47,8 @@ fn an_unfinished_name_is_private() {
     });
     let dir = temp_dir();
     let save = Rescue::new(["save", "--endpoints", &fake.endpoint()]);
-    let running = Namespace::without_proc().spawn(&save.arg(dir.path().join("out.db")));
+    let without_proc = Namespace::without_proc();
+    let running = without_proc.spawn(&save.arg(dir.path().join("out.db")));
     eventually("a name", || !names(dir.path()).is_empty());
     let name = names(dir.path()).remove(0);
     assert!(

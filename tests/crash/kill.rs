@@ -136,7 +136,10 @@ fn a_save_killed_at_every_system_call() {
         for call in worth_a_kill(calls, site.dir.path()) {
             let when = format!("killed at {}({}", call.name, call.args);
             let injections = site.injections(call.inject("signal=KILL"));
-            strace::inject(&site.save(), &injections).signal(9);
+            let output = strace::inject(&site.save(), &injections);
+            // How often the runtime wakes itself by a write differs from run to run.
+            let killed = output.signal == Some(9) || call.is("write") && output.code == Some(0);
+            output.expect(killed, &when);
             let state = site.check(&when);
             latest = latest.max(state);
             let left = site.leftovers();

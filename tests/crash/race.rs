@@ -10,7 +10,7 @@ use super::kill::server_with;
 use super::site::{SaveSite, Site, State, Way};
 use crate::util::etcd::Etcd;
 use crate::util::mount::Namespace;
-use crate::util::process::{Output, eventually};
+use crate::util::process::{Output, Running, eventually, freeze};
 use crate::util::run::{Rescue, rescue};
 use crate::util::strace;
 use crate::util::temp_dir;
@@ -49,13 +49,33 @@ fn saves_to_the_same_name() {
 
 #[test]
 fn restores_to_the_same_data_dir() {
-    for way in [Way::Fresh, Way::WalDir, Way::Fresh, Way::WalDir] {
+    for way in [Way::Fresh, Way::WalDir].into_iter().cycle().take(12) {
         let site = Site::new(way, Path::new(SNAPSHOT));
         let running: Vec<_> = (0..3).map(|_| site.restore().spawn()).collect();
         one_won(running.into_iter().map(|run| run.wait(TIMEOUT)).collect());
         assert_eq!(site.check("in a race"), State::Done);
         assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
     }
+}
+
+#[test]
+fn a_wal_dir_with_its_name_is_no_leftover_while_its_member_is_on_the_way() {
+    let site = Site::new(Way::WalDir, Path::new(SNAPSHOT));
+    let (output, calls) = strace::trace(&site.restore(), "renameat2", &[]);
+    output.ok();
+    site.reset();
+    let member = calls.iter().find(|call| call.mentions(&site.member()));
+    let asleep = member.unwrap().inject("delay_enter=5000000");
+    let first = strace::inject_and_spawn(&site.restore(), &[asleep]);
+    eventually("the WAL dir has its name", || site.wal().exists());
+    site.restore()
+        .run()
+        .code(4)
+        .stderr_has("wal exists already");
+    assert_eq!(site.check("beside one that slept"), State::Before);
+    first.wait(TIMEOUT).ok();
+    assert_eq!(site.check("asleep between two names"), State::Done);
+    assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
 }
 
 #[test]
@@ -97,9 +117,11 @@ fn a_run_that_stands_still_keeps_what_it_has_begun() {
     let server = server_with(30);
     let snapshot = server.snapshot_save("snapshot.db");
     let site = Site::new(Way::WalDir, &snapshot);
-    let frozen = site.restore().spawn();
-    eventually("a staged name", || !site.leftovers().is_empty());
-    frozen.send(Signal::STOP);
+    let frozen = frozen(
+        || site.restore().spawn(),
+        || has_begun(&site.data(), site.leftovers()),
+        || site.reset(),
+    );
     let staged = site.leftovers();
     site.restore().run().ok();
     assert_eq!(site.leftovers(), staged);
@@ -108,12 +130,19 @@ fn a_run_that_stands_still_keeps_what_it_has_begun() {
     frozen.wait(TIMEOUT).code(4).stderr_has("exists already");
     assert_eq!(site.check("beside one that went on"), State::Done);
     assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
+}
 
+#[test]
+fn a_save_that_stands_still_keeps_what_it_has_begun() {
+    let server = server_with(30);
     let without_proc = Namespace::without_proc();
     let site = SaveSite::new(&server, false, false);
-    let frozen = without_proc.spawn(&site.save());
-    eventually("a staged name", || !site.leftovers().is_empty());
-    frozen.send(Signal::STOP);
+    let start = || without_proc.spawn(&site.save());
+    let frozen = frozen(
+        start,
+        || has_begun(site.dir.path(), site.leftovers()),
+        || site.reset(),
+    );
     let staged = site.leftovers();
     site.save().run().ok();
     assert_eq!(site.leftovers(), staged);
@@ -123,35 +152,61 @@ fn a_run_that_stands_still_keeps_what_it_has_begun() {
     assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
 }
 
+/// A run that was stopped while it had begun and had no result yet.
+#[track_caller]
+fn frozen(start: impl Fn() -> Running, begun: impl Fn() -> bool, reset: impl Fn()) -> Running {
+    for _ in 0..20 {
+        let mut running = start();
+        if freeze(&mut running, &begun) && begun() {
+            return running;
+        }
+        drop(running);
+        reset();
+    }
+    panic!("every run was too fast to be stopped half way");
+}
+
+/// Something is written under one of these staged names. (A name that is not locked yet may still be taken for a
+/// leftover; its run then takes another.)
+fn has_begun(dir: &Path, staged: Vec<String>) -> bool {
+    let written = |path: &Path| {
+        path.metadata()
+            .is_ok_and(|file| file.is_file() && file.len() > 0)
+    };
+    staged
+        .iter()
+        .map(|name| dir.join(name))
+        .any(|path| written(&path) || written(&path.join("snap/db")))
+}
+
 #[test]
 fn an_etcd_that_starts_meanwhile_keeps_its_data() {
+    let server = server_with(20);
+    let snapshot = server.snapshot_save("snapshot.db");
     let dir = temp_dir();
     let data = dir.path().join("data");
-    let restore = Rescue::new(["restore", SNAPSHOT, "--data-dir"]).arg(&data);
-    restore.run().ok();
-    let again = Rescue::new(["restore", SNAPSHOT, "--move-aside", "--data-dir"]).arg(&data);
-    // It is asleep when everything is ready and nothing has been moved.
-    let (output, calls) = strace::trace(&again, "renameat2", &[]);
-    output.ok();
-    assert!(calls[0].args.contains(".before-"), "{calls:?}");
-    let aside = names(&data).into_iter().find(|name| name != "member");
-    std::fs::remove_dir_all(data.join(aside.unwrap())).unwrap();
-    let (output, syncs) = strace::trace(&again, "fsync,renameat2", &[]);
-    output.ok();
-    let first_move = syncs.iter().position(|call| call.is("renameat2")).unwrap();
-    let last_sync = syncs[..first_move].iter().rfind(|call| call.main).unwrap();
-    let asleep = last_sync.inject("delay_exit=4000000");
-    let running = strace::inject_and_spawn(&again, &[asleep]);
-    eventually("a staged name", || {
-        names(&data)
-            .iter()
-            .any(|name| name.starts_with(".member.partial-"))
-    });
+    let restore = Rescue::new(["restore", "--move-aside", "--data-dir"]).arg(&data);
+    let restore = restore.arg(&snapshot);
+    restore.clone().run().ok();
+    let staged = || {
+        let mut staged = names(&data);
+        staged.retain(|name| name.starts_with(".member.partial-"));
+        staged
+    };
+    // One that was too fast has restored the same once more.
+    let frozen = frozen(
+        || restore.clone().spawn(),
+        || has_begun(&data, staged()),
+        || {},
+    );
+    let there = names(&data).len();
     let server = Etcd::new("3.7").data_dir(&data).start();
-    running
+    frozen.send(Signal::CONT);
+    frozen
         .wait(TIMEOUT)
         .code(4)
         .stderr_has(&format!("in use by pid {} (etcd)", server.pid()));
-    assert!(server.api().dump().len() > 200);
-    assert!(names(&data).iter().all(|name| !name.starts_with('.')));
+    assert_eq!(server.api().dump().len(), 200);
+    assert_eq!(names(&data).len(), there - 1);
+    assert!(staged().is_empty());
 }

@@ -10,7 +10,7 @@ use super::kill::server_with;
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::mount::Namespace;
-use crate::util::process::{Output, Running, eventually};
+use crate::util::process::{Output, freeze};
 use crate::util::run::Rescue;
 use crate::util::temp_dir;
 use crate::util::tools::TIMEOUT;
@@ -67,27 +67,36 @@ impl Disk {
         Rescue::new(["save", "--endpoints", &server.url()]).arg(self.at("out.db"))
     }
 
-    /// Takes all room there is while `running` stands still, as soon as it has written something.
+    /// Takes all room there is.
     #[track_caller]
-    fn fill_under(&self, running: &Running, has_begun: impl FnMut() -> bool) {
-        eventually("the first bytes are written", has_begun);
-        running.send(Signal::STOP);
+    fn fill(&self) {
         let mut size = self.free();
         while size >= 4096 {
-            let file = std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(self.seen("filler"));
+            let mut options = std::fs::File::options();
+            let file = options.create(true).append(true).open(self.seen("filler"));
             let written = std::io::Write::write_all(&mut file.unwrap(), &vec![1; size as usize]);
             size = if written.is_ok() { 0 } else { size / 2 };
         }
-        assert!(
-            self.free() < 64 << 10,
-            "{} bytes are still free",
-            self.free()
-        );
-        running.send(Signal::CONT);
+        assert!(self.free() < 64 << 10, "{} bytes are free", self.free());
     }
+}
+
+/// A disk that was filled while a run stood still that had begun to write to it and had not finished.
+#[track_caller]
+fn filled_under(prepare: impl Fn() -> Disk, run: impl Fn(&Disk) -> Rescue) -> (Disk, Output) {
+    for _ in 0..20 {
+        let disk = prepare();
+        let free = disk.free();
+        let mut running = disk.namespace.spawn(&run(&disk));
+        let begun = || disk.free() < free - (1 << 20);
+        // The last thing that either of them writes is small.
+        if freeze(&mut running, begun) && disk.free() > free - (40 << 20) {
+            disk.fill();
+            running.send(Signal::CONT);
+            return (disk, running.wait(TIMEOUT));
+        }
+    }
+    panic!("every run was too fast to be stopped half way");
 }
 
 /// It says how much is needed and how much there is, both in bytes.
@@ -172,24 +181,17 @@ fn the_wal_dir_has_room_of_its_own() {
 fn a_disk_fills_up_under_a_restore() {
     let server = server_with(60);
     let snapshot = server.snapshot_save("snapshot.db");
-    let disk = Disk::of("200m").with_old_member();
-    let before = Tree::of(&disk.seen("data"));
-    let running = disk.namespace.spawn(&disk.restore(&snapshot));
-    disk.fill_under(&running, || {
-        let staged = names(&disk.seen("data"))
-            .into_iter()
-            .find(|n| n != "member");
-        let db = staged.map(|name| disk.seen("data").join(name).join("snap/db"));
-        db.is_some_and(|db| db.metadata().is_ok_and(|db| db.len() > 1 << 20))
-    });
-    running
-        .wait(TIMEOUT)
+    let prepare = || Disk::of("200m").with_old_member();
+    let (disk, output) = filled_under(prepare, |disk| disk.restore(&snapshot));
+    output
         .code(1)
         .stdout_is("")
         .stderr_has("error: ")
         .stderr_has("No space left on device")
         .stderr_has("hint: the disk is full; nothing was left behind");
-    before.assert_unchanged(&Tree::of(&disk.seen("data")), "a full disk");
+    let old = Disk::of("1m").with_old_member();
+    let before = Tree::timeless(&old.seen("data"));
+    before.assert_unchanged(&Tree::timeless(&disk.seen("data")), "a full disk");
     assert_eq!(names(&disk.root()), ["data", "filler"]);
 }
 
@@ -208,17 +210,19 @@ fn a_save_is_refused_or_fails_and_leaves_nothing() {
         refused_for_space(disk.namespace.run(&save), 60_000_000, free);
         before.assert_unchanged(&Tree::of(&disk.root()), "a refusal");
 
-        let disk = Disk::of("100m");
-        let mut save = disk.save(&server);
-        if force {
-            std::fs::write(disk.seen("out.db"), "old").unwrap();
-            save = save.arg("--force");
-        }
-        let free = disk.free();
-        let running = disk.namespace.spawn(&save);
-        disk.fill_under(&running, || disk.free() < free - (1 << 20));
-        running
-            .wait(TIMEOUT)
+        let prepare = || {
+            let disk = Disk::of("100m");
+            if force {
+                std::fs::write(disk.seen("out.db"), "old").unwrap();
+            }
+            disk
+        };
+        let save = |disk: &Disk| match force {
+            true => disk.save(&server).arg("--force"),
+            false => disk.save(&server),
+        };
+        let (disk, output) = filled_under(prepare, save);
+        output
             .code(1)
             .stdout_is("")
             .stderr_has("error: cannot write ")

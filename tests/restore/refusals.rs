@@ -24,11 +24,9 @@ fn changes_nothing(place: &Place, flags: &[&str], code: i32) -> Output {
     output
 }
 
-/// Makes something where the member would go.
-type Make = fn(&Place);
-
 #[test]
 fn what_is_in_the_way() {
+    type Make = fn(&Place);
     let make: [(&str, Make, &str); 6] = [
         (
             "a member",

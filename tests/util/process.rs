@@ -256,6 +256,18 @@ pub fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     }
 }
 
+/// Stops a run as it stands once it has begun what `begun` looks for; false if it was over before.
+#[track_caller]
+pub fn freeze(running: &mut Running, mut begun: impl FnMut() -> bool) -> bool {
+    eventually("it has begun", || begun() || !running.is_alive());
+    running.send(rustix::process::Signal::STOP);
+    let pid = running.pid();
+    eventually("it stands still", || {
+        !running.is_alive() || stands_still(pid)
+    });
+    running.is_alive()
+}
+
 /// Waits until something holds; fails if it never does.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

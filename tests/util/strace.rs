@@ -3,7 +3,7 @@
 //! A run does the same calls in the same order on its main thread each time, so a call that was seen in
 //! one run can be singled out in the next by its name and number. (Other threads count for themselves.)
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,9 +41,31 @@ impl Call {
         self.args.contains(path.to_str().unwrap())
     }
 
+    /// The path of the open file that is its first argument.
+    pub fn open_file(&self) -> Option<PathBuf> {
+        let (fd, rest) = self.args.split_once('<')?;
+        let is_fd = fd.chars().all(|c| c.is_ascii_digit());
+        is_fd.then(|| PathBuf::from(rest.split('>').next().unwrap_or_default()))
+    }
+
+    /// The paths that are its arguments.
+    pub fn quoted(&self) -> Vec<PathBuf> {
+        self.args
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .map(PathBuf::from)
+            .collect()
+    }
+
     /// It opens a file that was not there before.
     pub fn makes_a_file(&self) -> bool {
         self.args.contains("O_CREAT") || self.args.contains("O_TMPFILE")
+    }
+
+    /// It makes a file or a directory with a name.
+    pub fn makes_a_name(&self) -> bool {
+        self.args.contains("O_CREAT") || self.name.starts_with("mkdir")
     }
 
     /// The call did what it was asked for.

@@ -283,11 +283,13 @@ fn describe(name: &Path, dir: &Path) -> Option<String> {
     ))
 }
 
-/// A WAL dir that a killed run finished, whose `member/` never got its name.
+/// A WAL dir that a killed run finished, whose `member/` never got its name. One that lives has it locked.
 fn is_own_leftover(data_dir: &Path, path: &Path) -> bool {
     let promise = std::fs::read_to_string(data_dir.join(PROMISE)).ok();
-    let member = data_dir.join("member");
-    member.symlink_metadata().is_err() && promise.is_some() && promise == describe(path, path)
+    data_dir.join("member").symlink_metadata().is_err()
+        && promise.is_some()
+        && promise == describe(path, path)
+        && File::open(path).is_ok_and(|dir| dir.try_lock().is_ok())
 }
 
 fn clear_own_leftovers(target: &Target, removed: &mut dyn FnMut(&Path)) -> Result<()> {
