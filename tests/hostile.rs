@@ -31,7 +31,8 @@ fn run(cases: &[cases::Case]) {
 
 #[test]
 fn structure() {
-    run(cases::STRUCTURE);
+    run(cases::METAS);
+    run(cases::PAGES);
 }
 
 #[test]
@@ -41,5 +42,6 @@ fn persisted_freelist() {
 
 #[test]
 fn meaning() {
-    run(cases::MEANING);
+    run(cases::RECORDS);
+    run(cases::SMALL);
 }
