@@ -111,7 +111,9 @@ impl<'i> Walk<'_, 'i> {
         let room = (self.pages - id) * self.db.page_size();
         let buffer = self.buffers.pop().unwrap_or_default();
         let offset = id * self.db.page_size();
-        let block = Block::read(self.db.image(), offset, self.db.page_size(), room, buffer)?;
+        let (image, page_size) = (self.db.image(), self.db.page_size());
+        let block = Block::read(image, offset, page_size, room, self.guess, buffer)?;
+        self.guess = block.size();
         let header = *block.header();
         if header.id != id {
             self.report.error(
