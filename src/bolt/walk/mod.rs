@@ -122,6 +122,8 @@ struct Walk<'a, 'i> {
     buffers: Vec<Vec<u8>>,
     /// Size of the last block: its neighbour is often as large.
     guess: u64,
+    /// A value broke off in the middle of an item: the visitor cannot be told of anything else.
+    lost: bool,
 }
 
 impl<'a, 'i> Walk<'a, 'i> {
@@ -145,6 +147,7 @@ impl<'a, 'i> Walk<'a, 'i> {
             pages,
             buffers: Vec::new(),
             guess: 0,
+            lost: false,
         }
     }
 
