@@ -7,7 +7,7 @@
 #   aarch64      the same for aarch64, and qemu to run it
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
-#                strace, and unshare, nsenter and setpriv of util-linux
+#                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
 #   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
@@ -35,7 +35,7 @@ main() {
             build) packages+=(gcc libc6-dev musl-tools protobuf-compiler) ;;
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
-            test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux) ;;
+            test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
             etcd) servers+=(all) ;;
