@@ -36,7 +36,10 @@ pub mod snapshot;
 pub mod source;
 pub mod transport;
 
+pub mod packed;
+
 pub mod client;
+pub mod intake;
 
 pub mod ops;
 

@@ -1,14 +1,16 @@
-//! What the user points at, found out by content: a snapshot, a raw copy, a data dir, standard input.
+//! What the user points at, found out by content: a snapshot, a raw copy, a data dir, an archive,
+//! a compressed file, standard input.
 
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::bolt::Db;
-use crate::datadir;
 use rustix::fs::{Mode, OFlags};
 
+use crate::archive::{self, Archive, Compression, Layout, Unpacked};
+use crate::bolt::Db;
+use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
@@ -49,6 +51,37 @@ pub struct Candidate {
     pub origin: Origin,
     /// A running etcd holds the file: what is read may change under our hands.
     pub live: bool,
+    /// What they were packed in, if they were.
+    pub container: Option<Container>,
+}
+
+/// What the bytes were packed in.
+#[derive(Clone, Debug)]
+pub enum Container {
+    /// Frames of zstd that are decompressed when they are asked for.
+    Archive(Archive),
+    /// Compressed in one piece: they were unpacked into a temporary file.
+    Stream(Compression),
+}
+
+impl Candidate {
+    /// Bytes that are not packed and that nobody holds.
+    pub fn plain(image: Image, origin: Origin) -> Candidate {
+        Candidate {
+            image,
+            origin,
+            live: false,
+            container: None,
+        }
+    }
+
+    /// The archive that they are in.
+    pub fn archive(&self) -> Option<&Archive> {
+        match &self.container {
+            Some(Container::Archive(archive)) => Some(archive),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Input {
@@ -68,6 +101,7 @@ pub fn open(
     input: &Input,
     raw: bool,
     spool_dirs: &[PathBuf],
+    limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Candidate> {
     let candidate = match input {
@@ -75,7 +109,50 @@ pub fn open(
         Input::Path(path) => open_path(path, spool_dirs, observer)?,
     };
     refuse_foreign(&candidate.image, candidate.image.name())?;
-    guard_against_running_etcd(candidate, raw, observer)
+    let candidate = guard_against_running_etcd(candidate, raw, observer)?;
+    unpack(candidate, spool_dirs, limits, observer)
+}
+
+/// Looks into what is compressed.
+fn unpack(
+    candidate: Candidate,
+    spool_dirs: &[PathBuf],
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Candidate> {
+    if Db::open(&candidate.image, limits)?.is_ok() {
+        return Ok(candidate);
+    }
+    let Some(compression) = archive::detect(&candidate.image)? else {
+        return Ok(candidate);
+    };
+    let name = candidate.image.name().to_owned();
+    let spool = |unpacked: &mut dyn std::io::Read| {
+        let judge = |head: &[u8]| judge(head, &name);
+        let file = spool::keep(unpacked, &name, spool_dirs, observer, judge)?;
+        Image::from_file(file, name.clone())
+    };
+    let (image, container) = match compression {
+        Compression::Gzip => {
+            let mut unpacked = Unpacked::gzip(candidate.image.reader(), limits);
+            (spool(&mut unpacked)?, Container::Stream(compression))
+        }
+        Compression::Zstd => {
+            let archive = Archive::open(candidate.image, limits)?;
+            match archive.layout() {
+                Layout::Stream => {
+                    let image = spool(&mut archive.stream()?)?;
+                    (image, Container::Stream(compression))
+                }
+                Layout::Ours | Layout::Frames => (archive.snapshot()?, Container::Archive(archive)),
+            }
+        }
+    };
+    Ok(Candidate {
+        image,
+        container: Some(container),
+        ..Candidate::plain(Image::from_memory(Vec::new()), candidate.origin)
+    })
 }
 
 fn open_stdin(spool_dirs: &[PathBuf], observer: &dyn Observer) -> Result<Candidate> {
@@ -132,17 +209,17 @@ fn from_file(
         false => spool::spool(file, name, spool_dirs, observer, |head| judge(head, name))?,
     };
     let image = Image::from_file(file, name)?;
-    Ok(Candidate {
-        image,
-        origin,
-        live: false,
-    })
+    Ok(Candidate::plain(image, origin))
 }
 
-/// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there.
+/// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there,
+/// or if it has to be unpacked first.
 fn judge(head: &[u8], name: &str) -> Result<()> {
     let image = Image::from_memory(head.to_vec());
     refuse_foreign(&image, name)?;
+    if archive::detect(&image)?.is_some() {
+        return Ok(());
+    }
     match Db::open(&image, &Limits::default())? {
         Ok(_) => Ok(()),
         Err(not_bolt) => Err(not_bolt.into_error(name)),
@@ -156,13 +233,13 @@ fn refuse_foreign(image: &Image, name: &str) -> Result<()> {
     let (head, _) = head.split_at_mut(len);
     image.read_at(0, head)?;
     let (what, with) = match &*head {
-        [0x28, 0xb5, 0x2f, 0xfd] => ("zstd-compressed", "zstd -d"),
-        [0x1f, 0x8b, ..] => ("gzip-compressed", "gunzip -k"),
         [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
+        [b'B', b'Z', b'h', _] => ("bzip2-compressed", "bunzip2 -k"),
+        [0xfd, b'7', b'z', b'X'] => ("xz-compressed", "xz -dk"),
         _ => return Ok(()),
     };
     Err(Error::failed(format!(
-        "{name} is {what}; this version reads snapshots as they are"
+        "{name} is {what}; snapshots are read as they are, from zstd and from gzip"
     ))
     .hint(format!("unpack it first: {with} {name}")))
 }
@@ -198,32 +275,42 @@ mod tests {
     use crate::error::Kind;
     use crate::observe::Unobserved;
 
+    fn open_input(input: &Input, raw: bool) -> Result<Candidate> {
+        open(input, raw, &[], &Limits::default(), &Unobserved)
+    }
+
     fn open_bytes(bytes: &[u8]) -> Result<Candidate> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, bytes).unwrap();
-        open(&Input::Path(path), false, &[], &Unobserved)
+        open(
+            &Input::Path(path),
+            false,
+            &[],
+            &Limits::default(),
+            &Unobserved,
+        )
     }
 
     #[test]
     fn content_decides() {
         assert!(open_bytes(b"").is_ok());
         assert!(open_bytes(b"hello, world").is_ok());
-        let gzip = open_bytes(&[0x1f, 0x8b, 8, 0]).unwrap_err();
-        assert!(gzip.hint_text().unwrap().contains("gunzip -k"), "{gzip}");
+        let zip = open_bytes(b"PK\x03\x04").unwrap_err();
+        assert!(zip.hint_text().unwrap().contains("unzip"), "{zip}");
     }
 
     #[test]
     fn a_data_dir_is_found_from_each_of_its_levels() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
-        let error = open(&Input::Path(dir.path().into()), false, &[], &Unobserved).unwrap_err();
+        let error = open_input(&Input::Path(dir.path().into()), false).unwrap_err();
         assert!(error.to_string().contains("is not a data dir"), "{error}");
         let db = dir.path().join("member/snap/db");
         std::fs::write(&db, b"x").unwrap();
         for level in ["", "member", "member/snap"] {
             let input = Input::Path(dir.path().join(level));
-            let found = open(&input, false, &[], &Unobserved).unwrap();
+            let found = open_input(&input, false).unwrap();
             assert_eq!(
                 found.origin,
                 Origin::DataDir {
@@ -242,10 +329,7 @@ mod tests {
         let holder = File::open(&path).unwrap();
         holder.lock().unwrap();
         let input = Input::Path(path);
-        assert_eq!(
-            open(&input, false, &[], &Unobserved).unwrap_err().kind(),
-            Kind::Refused
-        );
-        assert!(open(&input, true, &[], &Unobserved).unwrap().live);
+        assert_eq!(open_input(&input, false).unwrap_err().kind(), Kind::Refused);
+        assert!(open_input(&input, true).unwrap().live);
     }
 }

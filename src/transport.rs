@@ -129,7 +129,13 @@ impl Trailer {
 }
 
 /// SHA-256 of the first `size` bytes, or of all there are if there are less.
-pub fn digest(image: &Image, size: u64, observer: &dyn Observer) -> Result<[u8; 32]> {
+/// `tee` gets them too.
+pub fn digest(
+    image: &Image,
+    size: u64,
+    observer: &dyn Observer,
+    mut tee: Option<&mut (dyn FnMut(&[u8]) -> Result<()> + Send + '_)>,
+) -> Result<[u8; 32]> {
     let end = size.min(image.len());
     observer.stage("checking", Some(end));
     let mut context = Context::new(&SHA256);
@@ -141,6 +147,9 @@ pub fn digest(image: &Image, size: u64, observer: &dyn Observer) -> Result<[u8; 
         let (piece, _) = buffer.split_at_mut(len as usize);
         image.read_at(at, piece)?;
         context.update(piece);
+        if let Some(tee) = &mut tee {
+            tee(piece)?;
+        }
         observer.advance(len);
         at += len;
     }
@@ -219,7 +228,7 @@ mod tests {
         let image = Image::from_memory(b"abc".to_vec());
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         for size in [3, 4, 1 << 40] {
-            let digest = digest(&image, size, &crate::observe::Unobserved).unwrap();
+            let digest = digest(&image, size, &crate::observe::Unobserved, None).unwrap();
             assert_eq!(hex(digest), abc);
         }
     }

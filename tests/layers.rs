@@ -25,8 +25,16 @@ const FORMATS: &[&str] = &["archive", "bolt", "snap", "wal"];
 const ETCD: &[&str] = &["etcd"];
 const PLACES: &[&str] = &["datadir", "transport"];
 const FOUND: &[&str] = &["source"];
-const PROVED: &[&str] = &["datadir", "snapshot", "source", "transport"];
+const PROVED: &[&str] = &["datadir", "packed", "snapshot", "source", "transport"];
 const CLIENT: &[&str] = &["client"];
+const OPERATIONS: &[&str] = &[
+    "ops::pack",
+    "ops::restore",
+    "ops::save",
+    "ops::status",
+    "ops::unpack",
+    "ops::verify",
+];
 
 const FILES: &[&str] = &["std::fs", "std::path", "std::os::unix::fs", "rustix::fs"];
 const CLOCK: &[&str] = &["std::time", "jiff"];
@@ -99,7 +107,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "4, what was found",
         modules: FOUND,
-        uses: &[BASE, IO, BOLT, PLACES],
+        uses: &[BASE, IO, &["archive", "bolt"], PLACES],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -109,15 +117,27 @@ const LAYERS: &[Layer] = &[
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
+        name: "4, what is packed",
+        modules: &["packed"],
+        uses: &[BASE, IO, FORMATS, ETCD, PLACES, FOUND, &["snapshot"]],
+        unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
+    },
+    Layer {
         name: "5, servers",
         modules: CLIENT,
         uses: &[BASE, IO, PROTO],
         unaware: &[TERMINAL, PROCESS, PRINTING],
     },
     Layer {
-        name: "6, operations",
-        modules: &["ops::restore", "ops::save", "ops::status", "ops::verify"],
+        name: "5, from a server into a file",
+        modules: &["intake"],
         uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, CLIENT],
+        unaware: &[TERMINAL, PROCESS, PRINTING],
+    },
+    Layer {
+        name: "6, operations",
+        modules: OPERATIONS,
+        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, CLIENT, &["intake"]],
         unaware: &[TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -137,13 +157,8 @@ const LAYERS: &[Layer] = &[
             ETCD,
             PROVED,
             CLIENT,
-            &[
-                "ops",
-                "ops::restore",
-                "ops::save",
-                "ops::status",
-                "ops::verify",
-            ],
+            &["ops"],
+            OPERATIONS,
         ],
         unaware: &[],
     },

@@ -12,7 +12,8 @@ use super::raw::{Format, ProgressMode, Raw, value};
 use crate::client::{ConnectOptions, Password};
 use crate::error::{Error, Result};
 use crate::limits::Deadlines;
-use crate::ops::{restore, save, status, verify};
+use crate::ops::{pack, restore, save, status, unpack, verify};
+use crate::packed::Effort;
 use crate::source::Input;
 
 /// A command with everything it needs.
@@ -38,6 +39,10 @@ pub enum Job {
     Status(status::Request),
     /// `restore`
     Restore(restore::Request),
+    /// `pack`
+    Pack(pack::Request),
+    /// `unpack`
+    Unpack(unpack::Request),
     /// `version`
     Version,
 }
@@ -90,6 +95,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             output: output_operand(one(operands, command)?, machine)?,
             force: raw.force,
             spool_dirs: machine.spool_dirs.clone(),
+            effort: effort(&raw),
             within: given("command-timeout").then_some(raw.command_timeout),
             connect: connect_options(raw, machine)?,
         }),
@@ -97,8 +103,30 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         Command::Status => Job::Status(status::Request {
             input: input(one(operands, command)?, machine)?,
             raw: raw.raw,
+            full: raw.full,
             spool_dirs: machine.spool_dirs.clone(),
         }),
+        Command::Pack => {
+            let (from, to) = two(operands, command)?;
+            Job::Pack(pack::Request {
+                input: input(from, machine)?,
+                raw: raw.raw,
+                output: bytes_operand(to, machine)?,
+                force: raw.force,
+                effort: effort(&raw),
+                spool_dirs: machine.spool_dirs.clone(),
+            })
+        }
+        Command::Unpack => {
+            let (from, to) = two(operands, command)?;
+            Job::Unpack(unpack::Request {
+                input: input(from, machine)?,
+                raw: raw.raw,
+                output: bytes_operand(to, machine)?,
+                force: raw.force,
+                spool_dirs: machine.spool_dirs.clone(),
+            })
+        }
         Command::Restore => Job::Restore(restore_request(one(operands, command)?, raw, machine)?),
         Command::Help | Command::Version if operands.is_empty() => Job::Version,
         Command::Help | Command::Version => {
@@ -237,6 +265,27 @@ fn one(operands: &[OsString], command: Command) -> Result<&OsStr> {
     }
 }
 
+fn two(operands: &[OsString], command: Command) -> Result<(&OsStr, &OsStr)> {
+    match operands {
+        [first, second] => Ok((first, second)),
+        _ => {
+            let found = operands.len();
+            let (name, needed) = (command.name(), command.doc().operands);
+            Err(wrong(
+                command,
+                format!("{name} needs {needed}, not {found} names"),
+            ))
+        }
+    }
+}
+
+fn effort(raw: &Raw) -> Effort {
+    Effort {
+        level: raw.level,
+        threads: raw.threads,
+    }
+}
+
 fn input(operand: &OsStr, machine: &Machine) -> Result<Input> {
     if operand == "-" {
         if machine.stdin_is_terminal {
@@ -272,24 +321,26 @@ fn verify_requests(
 }
 
 fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
+    Ok(match bytes_operand(operand, machine)? {
+        None => save::Output::Stdout,
+        Some(path) if path.extension().is_some_and(|it| it == "zst") => save::Output::Archive(path),
+        Some(path) => save::Output::File(path),
+    })
+}
+
+/// A file to be made; `None` for standard output.
+fn bytes_operand(operand: &OsStr, machine: &Machine) -> Result<Option<PathBuf>> {
     if operand == "-" {
         if machine.stdout_is_terminal {
             return Err(
-                Error::usage("a snapshot is no text, and standard output is a terminal")
-                    .hint("name a file, or send it on: etcd-rescue save - > FILE"),
+                Error::usage("these bytes are no text, and standard output is a terminal")
+                    .hint("name a file, or send them on: etcd-rescue save - > FILE"),
             );
         }
-        return Ok(save::Output::Stdout);
+        return Ok(None);
     }
     let path = value::path(operand).map_err(|what| Error::usage(format!("OUT: {what}")))?;
-    if path.extension().is_some_and(|extension| extension == "zst") {
-        return Err(Error::usage(format!(
-            "{}: archives (.zst) are not in this version of etcd-rescue",
-            path.display()
-        ))
-        .hint("save to a name that ends in .db"));
-    }
-    Ok(save::Output::File(path))
+    Ok(Some(path))
 }
 
 fn connect_options(raw: Raw, machine: &Machine) -> Result<ConnectOptions> {

@@ -35,6 +35,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
 use crate::snapshot::{Sum, Verdict};
+use crate::source::Input;
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -68,6 +69,8 @@ fn run() -> Result<Exit> {
         Job::Verify(requests) => verify(&requests, invocation.output),
         Job::Status(request) => status(&request, invocation.output),
         Job::Restore(request) => restore(&request, invocation.output),
+        Job::Pack(request) => pack(&request, invocation.output),
+        Job::Unpack(request) => unpack(&request, invocation.output),
         Job::Version => answer(&help::version()),
     }
 }
@@ -81,7 +84,7 @@ fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let text = render::save::text(request, &outcome, format(output));
     match request.output {
         ops::save::Output::Stdout => ui::answer_aside(&text),
-        ops::save::Output::File(_) => ui::answer(&text)?,
+        ops::save::Output::File(_) | ops::save::Output::Archive(_) => ui::answer(&text)?,
     }
     Ok(Exit::of(outcome.verdict.sum))
 }
@@ -157,17 +160,72 @@ fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
     if format == Format::Json {
         ui::answer(&render::restore::bad_input(request, &verdict))?;
     }
-    let name = input_name(&request.input);
-    ui::findings(&name, &verdict.report);
-    let summary = render::verify::summary(&verdict);
+    Err(bad_input(
+        &input_name(&request.input),
+        &verdict,
+        "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
+    ))
+}
+
+/// `pack INPUT OUT`
+fn pack(request: &ops::pack::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let stdout = ui::stdout_for_bytes()?;
+    let ending = ops::pack::run(request, &Limits::default(), &progress, &stdout)?;
+    progress.finish();
+    let format = format(output);
+    match ending {
+        ops::pack::Ending::Done(outcome) => {
+            let text = render::pack::packed(request, &outcome, format);
+            answer_beside(request.output.is_none(), &text)
+        }
+        ops::pack::Ending::BadInput(verdict) => unusable(&request.input, &verdict, format),
+    }
+}
+
+/// `unpack INPUT OUT`
+fn unpack(request: &ops::unpack::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let stdout = ui::stdout_for_bytes()?;
+    let ending = ops::unpack::run(request, &Limits::default(), &progress, &stdout)?;
+    progress.finish();
+    let format = format(output);
+    match ending {
+        ops::unpack::Ending::Done(verdict) => {
+            let text = render::pack::unpacked(request, &verdict, format);
+            answer_beside(request.output.is_none(), &text)
+        }
+        ops::unpack::Ending::BadInput(verdict) => unusable(&request.input, &verdict, format),
+    }
+}
+
+/// The answer goes to standard error when standard output has the bytes.
+fn answer_beside(bytes_on_stdout: bool, text: &str) -> Result<Exit> {
+    match bytes_on_stdout {
+        true => ui::answer_aside(text),
+        false => ui::answer(text)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn unusable(input: &Input, verdict: &Verdict, format: Format) -> Result<Exit> {
+    if format == Format::Json {
+        ui::answer_aside(&render::pack::bad_input(input, verdict));
+    }
+    let hint = "salvage what can be read with zstd -d or gunzip, or take another one";
+    Err(bad_input(&input_name(input), verdict, hint))
+}
+
+/// Nothing is made of an input that is not good.
+fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
+    ui::findings(name, &verdict.report);
+    let summary = render::verify::summary(verdict);
     let word = render::verify::word(verdict.sum);
     let error = Error::damaged(format!("{name} is {word}; nothing was written ({summary})"));
-    Err(match verdict.sum {
+    match verdict.sum {
         Sum::Unproven => error.hint(RAW),
-        _ => error.hint(
-            "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
-        ),
-    })
+        _ => error.hint(hint),
+    }
 }
 
 /// What a raw copy is told.

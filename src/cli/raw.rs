@@ -39,6 +39,9 @@ pub struct Raw {
     pub owner: Option<String>,
     pub move_aside: bool,
     pub dry_run: bool,
+    pub level: i32,
+    pub threads: Option<usize>,
+    pub full: bool,
 }
 
 /// `-w`

@@ -17,7 +17,9 @@ use crate::limits::Limits;
 use crate::observe::Unobserved;
 use crate::proto::kv::{KeyValue, Scan};
 use crate::proto::wire;
-use crate::snapshot::{self, Follower, Level, Options, Sum, Verdict, Verified, verify_bytes};
+use crate::snapshot::{
+    self, Follower, Level, Listeners, Options, Sum, Verdict, Verified, verify_bytes,
+};
 use crate::source::{Candidate, Origin};
 use crate::transport;
 
@@ -73,18 +75,20 @@ fn sealed(data: &[u8]) -> Vec<u8> {
 
 /// What proved good can be written anew, and that proves good too, with the same content.
 fn rebuild(bytes: Vec<u8>, verdict: &Verdict) {
-    let candidate = Candidate {
-        image: Image::from_memory(bytes),
-        origin: Origin::Stdin,
-        live: false,
-    };
+    let candidate = Candidate::plain(Image::from_memory(bytes), Origin::Stdin);
     let options = Options {
         raw: true,
         digest: None,
     };
     let mut copy = Copy::default();
     let limits = Limits::default();
-    let verified = snapshot::verify(candidate, options, &limits, &Unobserved, Some(&mut copy));
+    let verified = snapshot::verify(
+        candidate,
+        options,
+        &limits,
+        &Unobserved,
+        Listeners::follower(&mut copy),
+    );
     let verified = holds("memory is verified again", verified);
     assert!(matches!(verified, Verified::Good(_)));
     let again = verify_bytes(built(&copy.model, 512), true);

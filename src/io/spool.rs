@@ -19,7 +19,19 @@ const HEAD: usize = 128 << 10;
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
 /// gets the first `HEAD` bytes, if there are that many: an endless stream of nothing must not fill a disk.
 pub fn spool(
-    mut reader: impl Read + AsFd,
+    reader: impl Read + AsFd,
+    name: &str,
+    dirs: &[PathBuf],
+    observer: &dyn Observer,
+    judge: impl Fn(&[u8]) -> Result<()>,
+) -> Result<File> {
+    let mut patient = Patient { reader, observer };
+    keep(&mut patient, name, dirs, observer, judge)
+}
+
+/// As [`spool`], for a reader that never waits.
+pub fn keep(
+    reader: &mut dyn Read,
     name: &str,
     dirs: &[PathBuf],
     observer: &dyn Observer,
@@ -30,14 +42,14 @@ pub fn spool(
     let mut buffer = vec![0; 256 << 10];
     let mut head = Vec::new();
     loop {
-        wait_until_readable(&reader, observer)?;
+        observer.check()?;
         let len = match reader.read(&mut buffer) {
             Ok(0) => return Ok(file),
             Ok(len) => len,
             Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
                 continue;
             }
-            Err(e) => return Err(Error::failed(format!("cannot read {name}")).because(e)),
+            Err(e) => return Err(read_error(name, e)),
         };
         let piece = buffer.get(..len).unwrap_or_default();
         if head.len() < HEAD {
@@ -55,6 +67,35 @@ pub fn spool(
             .hint("point TMPDIR at a directory with more room")
         })?;
         observer.advance(len as u64);
+    }
+}
+
+/// An [`Error`] inside comes out as it is: whoever made it knew more.
+fn read_error(name: &str, error: std::io::Error) -> Error {
+    let damage = match error.kind() {
+        ErrorKind::InvalidData => "is damaged",
+        ErrorKind::UnexpectedEof => "is cut: its compressed data has no end",
+        ErrorKind::FileTooLarge => "gives more bytes than any snapshot of its size would",
+        _ => {
+            return match error.downcast::<Error>() {
+                Ok(inner) => inner,
+                Err(error) => Error::failed(format!("cannot read {name}")).because(error),
+            };
+        }
+    };
+    Error::damaged(format!("{name} {damage}")).because(error)
+}
+
+/// Waits before it reads, so that a signal is heard.
+struct Patient<'o, R> {
+    reader: R,
+    observer: &'o dyn Observer,
+}
+
+impl<R: Read + AsFd> Read for Patient<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        wait_until_readable(&self.reader, self.observer).map_err(std::io::Error::other)?;
+        self.reader.read(buffer)
     }
 }
 

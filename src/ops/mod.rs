@@ -1,6 +1,8 @@
 //! The operations: Request in, Outcome out. They know nothing of arguments, terminals and exit codes.
 
+pub mod pack;
 pub mod restore;
 pub mod save;
 pub mod status;
+pub mod unpack;
 pub mod verify;

@@ -1,20 +1,21 @@
 //! Save: stream a snapshot from a live member, prove it, and only then give it its name.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::client::{self, Client, ConnectOptions, Received, Sink};
-use crate::error::{Error, Kind, Result};
+use crate::archive::manifest::Manifest;
+use crate::client::{self, Client, ConnectOptions};
+use crate::error::{Error, Result};
+use crate::intake::{self, Taken};
+use crate::io::sendout;
+use crate::io::spool;
 use crate::io::staged::{self, StagedFile};
-use crate::io::{Image, dirs, fault, spool};
 use crate::limits::Limits;
 use crate::observe::{Bounded, Observer};
-use crate::snapshot::{self, Options, Verdict, Verified};
-use crate::source::{Candidate, Origin};
-use crate::transport::TRAILER;
+use crate::packed::{By, Effort};
+use crate::snapshot::Verdict;
 
 /// What to save, and where.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Request {
     /// The whole save must be done within this, if it is bounded at all: etcdctl's
     /// `--command-timeout`, where it is given.
     pub within: Option<Duration>,
+    /// How to pack an archive.
+    pub effort: Effort,
     /// Where a snapshot for standard output is kept until it is proved, in order of preference.
     pub spool_dirs: Vec<PathBuf>,
 }
@@ -37,6 +40,8 @@ pub struct Request {
 pub enum Output {
     /// A file that does not exist yet.
     File(PathBuf),
+    /// The same, packed: its name ends in `.zst`.
+    Archive(PathBuf),
     /// `-`: standard output. Nothing is written to it before all is proved.
     Stdout,
 }
@@ -56,12 +61,23 @@ pub struct Outcome {
     pub cluster_id: u64,
     /// etcd's own version, from the status call.
     pub server_version: String,
-    /// Bytes written, trailer included.
+    /// Bytes of the snapshot, trailer included.
     pub bytes: u64,
+    /// The archive that it is in, if it is.
+    pub packed: Option<Packed>,
     /// The verdict on what was written.
     pub verdict: Verdict,
     /// From the first byte asked for to the name given.
     pub took: Duration,
+}
+
+/// An archive.
+#[derive(Debug)]
+pub struct Packed {
+    /// Its bytes.
+    pub bytes: u64,
+    /// What it says of itself.
+    pub manifest: Manifest,
 }
 
 /// Saves. Nothing is left behind under any name when it fails. `stdout` is written to for [`Output::Stdout`] alone.
@@ -77,222 +93,120 @@ pub fn run(
         Some(bounded) => bounded,
         None => observer,
     };
-    if let Output::File(path) = &request.output {
+    if let Output::File(path) | Output::Archive(path) = &request.output {
         staged::check_target(path, request.force)?;
     }
-    let client = Client::new(request.connect.clone())?;
-    let survey = client.survey(observer)?;
-    let mut candidates = survey.candidates.iter().peekable();
-    while let Some(candidate) = candidates.next() {
-        let saved = save_from(&client, candidate, request, limits, observer, stdout);
-        match (saved, candidates.peek()) {
-            (Ok(saved), _) => return Ok(outcome(candidate, saved, started)),
-            (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
-                observer.notice(&format!(
-                    "{e}; trying {} next, from the beginning",
-                    next.member.endpoint
-                ));
-            }
-            (Err(e), _) => return Err(e),
+    let taken = intake::take(&request.connect, observer, &mut |client, from| {
+        let saving = Saving {
+            client,
+            from,
+            request,
+            limits,
+            observer,
+        };
+        match &request.output {
+            Output::File(path) => saving.file(path),
+            Output::Archive(path) => saving.archive(path),
+            Output::Stdout => saving.stdout(stdout),
         }
-    }
-    Err(Error::unreachable("no endpoint to save from"))
-}
-
-/// Another member may do better: this one broke off, or what it has is damaged.
-fn is_the_members_fault(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unreachable | Kind::Damaged)
+    })?;
+    Ok(outcome(taken, started))
 }
 
 /// What one member gave.
 struct Saved {
     bytes: u64,
     verdict: Verdict,
+    packed: Option<Packed>,
 }
 
-fn save_from(
-    client: &Client,
-    from: &client::Candidate,
-    request: &Request,
-    limits: &Limits,
-    observer: &dyn Observer,
-    stdout: &File,
-) -> Result<Saved> {
-    match &request.output {
-        Output::File(path) => {
-            let mut file = StagedFile::create(path, request.force)?;
-            let dir = file.dir().to_owned();
-            let received = receive(client, from, &mut file, path, &dir, observer)?;
-            let saved = prove(file.file(), path, from, &received, limits, observer)?;
-            observer.stage("syncing", None);
-            file.commit()?;
-            Ok(saved)
-        }
-        Output::Stdout => {
-            let (mut file, dir) = spool::unnamed(&request.spool_dirs)?;
-            let name = Path::new("standard output");
-            let received = receive(client, from, &mut file, name, &dir, observer)?;
-            let saved = prove(&file, name, from, &received, limits, observer)?;
-            pass_on(file, saved.bytes, stdout, observer)?;
-            Ok(saved)
-        }
+/// One attempt, from one member.
+struct Saving<'a> {
+    client: &'a Client,
+    from: &'a client::Candidate,
+    request: &'a Request,
+    limits: &'a Limits,
+    observer: &'a dyn Observer,
+}
+
+impl Saving<'_> {
+    fn file(&self, path: &Path) -> Result<Saved> {
+        let mut staged = StagedFile::create(path, self.request.force)?;
+        let dir = staged.dir().to_owned();
+        let read = staged.file().try_clone();
+        let read = read.map_err(|e| Error::io("read back", path, e))?;
+        let verdict = self.plain((&read, &mut staged), (path, &dir))?;
+        self.observer.stage("syncing", None);
+        staged.commit()?;
+        Ok(Saved::plain(verdict))
+    }
+
+    fn archive(&self, path: &Path) -> Result<Saved> {
+        let mut staged = StagedFile::create(path, self.request.force)?;
+        let options = self.request.effort.beside_a_server();
+        let packed = intake::packed(
+            self.client,
+            self.from,
+            &mut staged,
+            (By::Save, options),
+            self.limits,
+            self.observer,
+        )?;
+        self.observer.stage("syncing", None);
+        staged.commit()?;
+        Ok(Saved {
+            bytes: packed.verdict.length,
+            packed: Some(Packed {
+                bytes: packed.bytes,
+                manifest: packed.manifest,
+            }),
+            verdict: packed.verdict,
+        })
+    }
+
+    fn stdout(&self, stdout: &File) -> Result<Saved> {
+        let (file, dir) = spool::unnamed(&self.request.spool_dirs)?;
+        let name = Path::new("standard output");
+        let verdict = self.plain((&file, &mut &file), (name, &dir))?;
+        sendout::send(&file, verdict.length, stdout, self.observer)?;
+        Ok(Saved::plain(verdict))
+    }
+
+    fn plain(&self, to: (&File, &mut dyn Write), place: (&Path, &Path)) -> Result<Verdict> {
+        intake::plain(
+            self.client,
+            self.from,
+            to,
+            place,
+            self.limits,
+            self.observer,
+        )
     }
 }
 
-/// Streams into `out`, trailer included.
-fn receive(
-    client: &Client,
-    from: &client::Candidate,
-    out: &mut impl Write,
-    name: &Path,
-    dir: &Path,
-    observer: &dyn Observer,
-) -> Result<Received> {
-    let mut sink = FileSink { out, name, dir };
-    let received = client.snapshot(from, &mut sink, observer)?;
-    sink.chunk(&received.trailer)?;
-    Ok(received)
-}
-
-/// Writes what comes in, if there is room for it.
-struct FileSink<'a, W> {
-    out: &'a mut W,
-    name: &'a Path,
-    dir: &'a Path,
-}
-
-impl<W: Write> Sink for FileSink<'_, W> {
-    fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
-        let needed = total_image_bytes.saturating_add(TRAILER);
-        let free = dirs::free_space(self.dir)?;
-        if needed > free {
-            return Err(Error::refused(format!(
-                "not enough space in {}: {needed} bytes needed, {free} free",
-                self.dir.display()
-            ))
-            .hint("free some space, or save to another place"));
-        }
-        Ok(())
-    }
-
-    fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out
-            .write_all(bytes)
-            .map_err(|e| fault::write_error(self.name, e))
-    }
-}
-
-/// Reads back what was written and checks structure and meaning, while the kernel writes it out. Its
-/// SHA-256 was compared on the way in.
-fn prove(
-    file: &File,
-    name: &Path,
-    from: &client::Candidate,
-    received: &Received,
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<Saved> {
-    let read = file
-        .try_clone()
-        .map_err(|e| Error::io("read back", name, e))?;
-    let (verified, synced) = std::thread::scope(|scope| {
-        let syncing = scope.spawn(|| file.sync_all());
-        let image = Image::from_file(read, name.display().to_string());
-        let verified = image.and_then(|image| {
-            let candidate = Candidate {
-                image,
-                origin: Origin::File(name.to_owned()),
-                live: false,
-            };
-            let options = Options {
-                raw: false,
-                digest: Some(received.sha256),
-            };
-            snapshot::verify(candidate, options, limits, observer, None)
-        });
-        let synced = syncing
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (verified, synced)
-    });
-    synced.map_err(|e| fault::write_error(name, e))?;
-    match verified? {
-        Verified::Good(snapshot) => {
-            let verdict = snapshot.into_verdict();
-            Ok(Saved {
-                bytes: verdict.length,
-                verdict,
-            })
-        }
-        Verified::Bad(verdict) => Err(damaged_member(from, &verdict)),
-    }
-}
-
-/// Every byte arrived, and they make no sound db: so has the member itself, or a file was replaced under it.
-fn damaged_member(from: &client::Candidate, verdict: &Verdict) -> Error {
-    let first = verdict
-        .report
-        .listed()
-        .iter()
-        .find(|finding| finding.severity == crate::report::Severity::Error);
-    Error::damaged(format!(
-        "what {} sent arrived whole and is damaged all the same ({} errors; first: {}): nothing was kept",
-        from.member.endpoint,
-        verdict.report.count(crate::report::Severity::Error),
-        first.map_or("none listed".into(), ToString::to_string)
-    ))
-    .hint("save from another member; if there is none, stop this one, copy its member/snap/db and keep the copy safe")
-}
-
-/// The proved bytes, to standard output. Whoever reads there may stop and never go on: a thread of its own
-/// writes, so that a signal need not wait for it.
-fn pass_on(file: File, bytes: u64, stdout: &File, observer: &dyn Observer) -> Result<()> {
-    const TICK: Duration = Duration::from_millis(100);
-    observer.stage("writing", Some(bytes));
-    let failed = |e| Error::failed("cannot write to standard output").because(e);
-    let stdout = stdout.try_clone().map_err(failed)?;
-    let (done, progress) = mpsc::channel();
-    let writer = std::thread::spawn(move || copy(file, stdout, &done));
-    loop {
-        observer.check()?;
-        match progress.recv_timeout(TICK) {
-            Ok(len) => observer.advance(len),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+impl Saved {
+    fn plain(verdict: Verdict) -> Saved {
+        Saved {
+            bytes: verdict.length,
+            verdict,
+            packed: None,
         }
     }
-    let written = writer
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    written.map_err(failed)
 }
 
-/// All of `from`, told in pieces.
-fn copy(mut from: File, mut to: File, done: &mpsc::Sender<u64>) -> std::io::Result<()> {
-    from.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let len = from.read(&mut buffer)?;
-        if len == 0 {
-            return Ok(());
-        }
-        to.write_all(buffer.get(..len).unwrap_or_default())?;
-        // Nobody listens any more after a signal.
-        let _ = done.send(len as u64);
-    }
-}
-
-fn outcome(from: &client::Candidate, saved: Saved, started: Instant) -> Outcome {
-    let member = &from.member;
+fn outcome(taken: Taken<Saved>, started: Instant) -> Outcome {
+    let Taken { from, got, .. } = taken;
+    let member = from.member;
     Outcome {
-        endpoint: member.endpoint.clone(),
-        chosen_because: from.because.clone(),
+        endpoint: member.endpoint,
+        chosen_because: from.because,
         member_id: member.member_id,
-        member_name: member.name.clone(),
+        member_name: member.name,
         cluster_id: member.cluster_id,
-        server_version: member.version.clone(),
-        bytes: saved.bytes,
-        verdict: saved.verdict,
+        server_version: member.version,
+        bytes: got.bytes,
+        verdict: got.verdict,
+        packed: got.packed,
         took: started.elapsed(),
     }
 }

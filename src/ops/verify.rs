@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::snapshot::{self, Options, Verdict, Verified};
+use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
 use crate::source::{self, Input};
 
 /// What to verify.
@@ -21,10 +21,17 @@ pub struct Request {
 
 /// Reads the whole input once. A bad verdict is a value; an error means that there is no verdict.
 pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Verdict> {
-    let candidate = source::open(&request.input, request.raw, &request.spool_dirs, observer)?;
+    let candidate = source::open(
+        &request.input,
+        request.raw,
+        &request.spool_dirs,
+        limits,
+        observer,
+    )?;
     let options = Options {
         raw: request.raw,
         digest: None,
     };
-    snapshot::verify(candidate, options, limits, observer, None).map(Verified::into_verdict)
+    snapshot::verify(candidate, options, limits, observer, Listeners::default())
+        .map(Verified::into_verdict)
 }

@@ -10,19 +10,22 @@
 //! may listen to the walk, so that a restore writes while it is being proved; what it wrote is worth
 //! something only together with the [`Snapshot`] that comes out.
 
+mod container;
 mod pair;
 mod pass;
 mod peek;
 mod verdict;
 
+use self::container::Passed;
 use self::pair::both;
 pub use self::pass::Follower;
 use self::pass::walk_meaning;
 pub use self::peek::{Peek, peek_meta};
 use self::verdict::describe;
-pub use self::verdict::{Level, Sha256s, Sum, Verdict};
+pub use self::verdict::{Level, Packed, Sha256s, Sum, Verdict};
+use crate::archive::Archive;
 use crate::bolt::Db;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::observe::Observer;
@@ -50,6 +53,26 @@ impl Snapshot {
     /// Where it came from.
     pub fn origin(&self) -> &Origin {
         &self.candidate.origin
+    }
+
+    /// Gives `tee` what lies behind the image: the trailer, or pages that a server had reserved.
+    pub fn behind_image(
+        &self,
+        observer: &dyn Observer,
+        tee: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let image = &self.candidate.image;
+        let mut at = self.facts().size;
+        let mut buffer = vec![0; 64 << 10];
+        while at < image.len() {
+            observer.check()?;
+            let len = (image.len() - at).min(buffer.len() as u64);
+            let (piece, _) = buffer.split_at_mut(len as usize);
+            image.read_at(at, piece)?;
+            tee(piece)?;
+            at += len;
+        }
+        Ok(())
     }
 
     /// SHA-256 of the image, trailer excluded, lower-case hex.
@@ -97,39 +120,91 @@ pub struct Options {
     pub digest: Option<[u8; 32]>,
 }
 
+/// Who listens while the candidate is read.
+#[derive(Default)]
+pub struct Listeners<'l> {
+    /// Gets every item.
+    pub follower: Option<&'l mut dyn Follower>,
+    /// Gets every byte of the image, in order, the trailer left out.
+    pub tee: Option<&'l mut Tee<'l>>,
+}
+
+/// Gets the bytes of an image, in order.
+pub type Tee<'l> = dyn FnMut(&[u8]) -> Result<()> + Send + 'l;
+
+impl<'l> Listeners<'l> {
+    /// A follower alone.
+    pub fn follower(follower: &'l mut dyn Follower) -> Listeners<'l> {
+        Listeners {
+            follower: Some(follower),
+            tee: None,
+        }
+    }
+}
+
 /// Reads all of the candidate and says what it is worth.
 pub fn verify(
     candidate: Candidate,
     options: Options,
     limits: &Limits,
     observer: &dyn Observer,
-    follower: Option<&mut dyn Follower>,
+    listeners: Listeners<'_>,
 ) -> Result<Verified> {
     let mut verdict = Verdict::new(&candidate, limits);
-    let db = match Db::open(&candidate.image, limits)? {
-        Ok(db) => db,
-        Err(not_bolt) => {
+    let opened = match readable(Db::open(&candidate.image, limits))? {
+        Some(Ok(db)) => Some(db),
+        Some(Err(not_bolt)) => {
             verdict.not_bolt(not_bolt, candidate.image.name());
-            return Ok(Verified::Bad(Box::new(verdict)));
+            None
         }
+        None => None,
     };
-    let trailer = Trailer::find(&candidate.image, db.size(), db.page_size())?;
-    let (walked, digest) = both(
+    let Some(db) = opened else {
+        // What is inside is lost; what of the archive is whole can be told all the same.
+        if let Some(archive) = candidate.archive() {
+            verdict.input = "archive".into();
+            verdict.judge_container(container::pass(archive, 0, limits, observer, None)?);
+        }
+        return Ok(Verified::Bad(Box::new(verdict)));
+    };
+    let trailer = readable(Trailer::find(&candidate.image, db.size(), db.page_size()))?;
+    let Listeners { follower, tee } = listeners;
+    let (walked, passed) = both(
         observer,
         |observer| walk_meaning(&db, limits, observer, follower),
-        |observer| match options.digest {
-            Some(known) => Ok(known),
-            None => transport::digest(&candidate.image, db.size(), observer),
+        |observer| match (options.digest, candidate.archive()) {
+            (Some(known), archive) => Ok(Passed {
+                container: archive.map(container::opened),
+                ..Passed::known(known)
+            }),
+            (None, None) => {
+                transport::digest(&candidate.image, db.size(), observer, tee).map(Passed::known)
+            }
+            (None, Some(archive)) => container::pass(archive, db.size(), limits, observer, tee),
         },
     )?;
-    verdict.input = describe(&candidate, &trailer);
+    verdict.input = describe(&candidate, trailer.as_ref());
     verdict.learn(walked);
     verdict.compare_with_wal(&candidate, limits);
-    verdict.judge_transport(&trailer, digest);
+    if let (Some(trailer), Some(digest)) = (&trailer, passed.digest) {
+        verdict.judge_transport(trailer, digest);
+    }
+    if let Some(manifest) = candidate.archive().and_then(Archive::manifest) {
+        verdict.compare_with_manifest(manifest);
+    }
+    verdict.judge_container(passed);
     verdict.sum_up(options.raw);
     match verdict.sum {
         Sum::Good => Ok(Verified::Good(Box::new(Snapshot { candidate, verdict }))),
         _ => Ok(Verified::Bad(Box::new(verdict))),
+    }
+}
+
+/// `None` for what is damaged: the reason is told by whoever checks the container.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(e) if e.kind() == Kind::Damaged => Ok(None),
+        read => read.map(Some),
     }
 }
 
@@ -144,7 +219,7 @@ pub fn survey(candidate: &Candidate, limits: &Limits, observer: &dyn Observer) -
         }
     };
     let trailer = Trailer::find(&candidate.image, db.size(), db.page_size())?;
-    verdict.input = describe(candidate, &trailer);
+    verdict.input = describe(candidate, Some(&trailer));
     observer.stage("checking", Some(db.size()));
     verdict.learn(walk_meaning(&db, limits, observer, None)?);
     Ok(verdict)
@@ -153,18 +228,14 @@ pub fn survey(candidate: &Candidate, limits: &Limits, observer: &dyn Observer) -
 /// For tests: verifies bytes in memory.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn verify_bytes(bytes: Vec<u8>, raw: bool) -> Result<Verdict> {
-    let candidate = Candidate {
-        image: crate::io::Image::from_memory(bytes),
-        origin: Origin::Stdin,
-        live: false,
-    };
+    let candidate = Candidate::plain(crate::io::Image::from_memory(bytes), Origin::Stdin);
     let options = Options { raw, digest: None };
     verify(
         candidate,
         options,
         &Limits::default(),
         &crate::observe::Unobserved,
-        None,
+        Listeners::default(),
     )
     .map(Verified::into_verdict)
 }

@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::pass::Learned;
+use crate::archive::manifest::Manifest;
+use crate::archive::{Archive, Compression};
 use crate::bolt::NotBolt;
 use crate::datadir::tail;
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::report::{Place, Report};
-use crate::source::{Candidate, Origin};
+use crate::source::{Candidate, Container, Origin};
 use crate::transport::{self, Trailer};
 
 /// How one level of the check ended.
@@ -44,6 +46,8 @@ pub struct Verdict {
     pub input: String,
     /// Length in bytes as found, trailer included.
     pub length: u64,
+    /// What it was packed in, if it was.
+    pub packed: Option<Packed>,
     /// Is the SHA-256 trailer there, and right?
     pub transport: Level,
     /// The trailer found, if any, and the SHA-256 computed over the image, both lower-case hex.
@@ -60,6 +64,55 @@ pub struct Verdict {
     pub facts: Facts,
 }
 
+/// What a snapshot was packed in.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// Every frame gives what it should, and the manifest says what is inside.
+    pub container: Level,
+    /// `archive`, `zstd` or `gzip`.
+    pub kind: &'static str,
+    /// Bytes of the file, where they are known.
+    pub compressed: Option<u64>,
+    /// Frames that give nothing.
+    pub frames_damaged: u64,
+    /// The manifest, if there is one.
+    pub manifest: Option<Manifest>,
+}
+
+impl Packed {
+    fn of(container: &Container) -> Packed {
+        let (kind, archive) = match container {
+            Container::Archive(archive) if archive.manifest().is_some() => {
+                ("archive", Some(archive))
+            }
+            Container::Archive(archive) => ("zstd", Some(archive)),
+            Container::Stream(Compression::Zstd) => ("zstd", None),
+            Container::Stream(Compression::Gzip) => ("gzip", None),
+        };
+        Packed {
+            // A stream that was unpacked to its end was checked by that.
+            container: match archive {
+                Some(_) => Level::Unchecked,
+                None => Level::Good,
+            },
+            kind,
+            compressed: archive.map(Archive::compressed),
+            frames_damaged: 0,
+            manifest: archive.and_then(Archive::manifest).cloned(),
+        }
+    }
+}
+
+impl Level {
+    /// Damaged if either is.
+    pub(super) fn and(self, other: Level) -> Level {
+        match other {
+            Level::Damaged => other,
+            _ => self,
+        }
+    }
+}
+
 /// The two ends of the transport check, as lower-case hex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sha256s {
@@ -74,6 +127,7 @@ impl Verdict {
         Verdict {
             input: "unknown".into(),
             length: candidate.image.len(),
+            packed: candidate.container.as_ref().map(Packed::of),
             transport: Level::Unchecked,
             sha256: Sha256s::default(),
             structure: Level::Unchecked,
@@ -146,7 +200,9 @@ impl Verdict {
     }
 
     pub(super) fn sum_up(&mut self, raw: bool) {
-        let levels = [self.transport, self.structure, self.meaning];
+        let container = self.packed.as_ref().map(|packed| packed.container);
+        let container = container.unwrap_or(Level::Good);
+        let levels = [container, self.transport, self.structure, self.meaning];
         self.sum = if levels.contains(&Level::Damaged) || self.meaning != Level::Good {
             Sum::Damaged
         } else if self.transport == Level::Good || raw {
@@ -165,18 +221,23 @@ fn level(report: &Report) -> Level {
 }
 
 /// What the input was found to be.
-pub(super) fn describe(candidate: &Candidate, trailer: &Trailer) -> String {
+pub(super) fn describe(candidate: &Candidate, trailer: Option<&Trailer>) -> String {
     let what = match &candidate.origin {
         Origin::DataDir { .. } => "data dir",
         _ => match trailer {
-            Trailer::Present(_) => "snapshot",
+            Some(Trailer::Present(_)) => "snapshot",
             // Whether it was a snapshot or a raw copy can't be told any more.
-            Trailer::Cut { .. } => "cut file",
-            Trailer::Absent | Trailer::Excess { .. } => "raw copy",
+            Some(Trailer::Cut { .. }) => "cut file",
+            Some(Trailer::Absent | Trailer::Excess { .. }) => "raw copy",
+            None => "db",
         },
     };
-    match candidate.live {
-        true => format!("{what} in use"),
-        false => what.into(),
+    match (candidate.live, &candidate.container) {
+        (true, _) => format!("{what} in use"),
+        (false, None) => what.into(),
+        (false, Some(container)) => match Packed::of(container).kind {
+            "archive" => format!("archive of a {what}"),
+            kind => format!("{what} in {kind}"),
+        },
     }
 }

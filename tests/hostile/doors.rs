@@ -9,7 +9,7 @@ use etcd_rescue::limits::Limits;
 use etcd_rescue::observe::Unobserved;
 use etcd_rescue::ops::restore::{self, Bump, Ending};
 use etcd_rescue::report::Severity;
-use etcd_rescue::snapshot::{self, Level, Options, Sum, Verdict, Verified};
+use etcd_rescue::snapshot::{self, Level, Listeners, Options, Sum, Verdict, Verified};
 use etcd_rescue::source::{Candidate, Input, Origin};
 
 use super::cases::Expect;
@@ -26,7 +26,7 @@ pub fn verify(bytes: &[u8], raw: bool) -> etcd_rescue::error::Result<Verdict> {
         options,
         &Limits::default(),
         &Unobserved,
-        None,
+        Listeners::default(),
     )
     .map(Verified::into_verdict)
 }
@@ -43,11 +43,10 @@ pub fn is_good(bytes: &[u8], raw: bool) -> bool {
 }
 
 fn candidate(bytes: &[u8]) -> Candidate {
-    Candidate {
-        image: Image::from_memory(bytes.to_vec()),
-        origin: Origin::File("memory".into()),
-        live: false,
-    }
+    Candidate::plain(
+        Image::from_memory(bytes.to_vec()),
+        Origin::File("memory".into()),
+    )
 }
 
 /// Sends a sealed file through verify, verify --raw, status and restore, and compares with what is expected.

@@ -161,6 +161,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "2s",
         commands: SAVE,
+        rare: true,
         short_doc: "ping the server this often",
         long_doc: "Less than 10s is raised to 10s, as in etcdctl: etcd hangs up on clients that ping more often.",
         update: |raw, value| {
@@ -175,6 +176,7 @@ pub const FLAGS: &[Flag] = &[
         env: true,
         default: "6s",
         commands: SAVE,
+        rare: true,
         short_doc: "limit for an unanswered ping",
         long_doc: "",
         update: |raw, value| {

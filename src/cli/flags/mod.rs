@@ -4,6 +4,7 @@
 //! order in which help shows them. Names, defaults and meaning are etcdctl's and etcdutl's wherever
 //! they have the flag (`compat.md` 2.2 and 2.9).
 
+mod archive;
 mod connect;
 mod output;
 mod restore;
@@ -27,6 +28,8 @@ pub struct Flag {
     pub default: &'static str,
     /// The commands that take it.
     pub commands: &'static [Command],
+    /// Hardly anybody needs it: `-h` leaves it out.
+    pub rare: bool,
     /// One line.
     pub short_doc: &'static str,
     /// The rest, in whole sentences; may be empty.
@@ -43,6 +46,7 @@ const PLAIN: Flag = Flag {
     env: false,
     default: "",
     commands: &[],
+    rare: false,
     short_doc: "",
     long_doc: "",
     update: |_, _| Ok(()),
@@ -65,6 +69,10 @@ pub static SECTIONS: &[Section] = &[
     Section {
         title: "Restoring",
         flags: restore::FLAGS,
+    },
+    Section {
+        title: "Archives",
+        flags: archive::FLAGS,
     },
     Section {
         title: "Input and output",

@@ -9,8 +9,16 @@ const ALL: &[Command] = &[
     Command::Verify,
     Command::Status,
     Command::Restore,
+    Command::Pack,
+    Command::Unpack,
 ];
-const READERS: &[Command] = &[Command::Verify, Command::Status, Command::Restore];
+const READERS: &[Command] = &[
+    Command::Verify,
+    Command::Status,
+    Command::Restore,
+    Command::Pack,
+    Command::Unpack,
+];
 
 pub const FLAGS: &[Flag] = &[
     Flag {
@@ -38,6 +46,7 @@ pub const FLAGS: &[Flag] = &[
         long: "hex",
         env: true,
         commands: ALL,
+        rare: true,
         short_doc: "accepted for etcdctl's sake, no effect",
         long_doc: "No keys or values are printed here.",
         update: |_, value| value::boolean(value).map(drop),
@@ -47,6 +56,7 @@ pub const FLAGS: &[Flag] = &[
         long: "debug",
         env: true,
         commands: ALL,
+        rare: true,
         short_doc: "tell more on standard error",
         long_doc: "It says which variables are in effect, and what was understood.",
         update: |raw, value| {
@@ -57,7 +67,7 @@ pub const FLAGS: &[Flag] = &[
     },
     Flag {
         long: "force",
-        commands: &[Command::Save],
+        commands: &[Command::Save, Command::Pack, Command::Unpack],
         short_doc: "replace OUT if it exists, in one step",
         long_doc: "The old file stays until the new one is whole and proved.",
         update: |raw, value| {

@@ -96,6 +96,7 @@ pub const FLAGS: &[Flag] = &[
         long: "initial-memory-map-size",
         value: Some("BYTES"),
         commands: RESTORE,
+        rare: true,
         short_doc: "accepted for etcdutl's sake, no effect",
         long_doc: "Nothing is mapped into memory here.",
         update: |_, value| value::number(value).map(drop),

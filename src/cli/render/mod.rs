@@ -5,6 +5,7 @@
 //! hexadecimal as logs have them; `fields` is a line for each value.
 
 pub mod facts;
+pub mod pack;
 pub mod restore;
 pub mod save;
 pub mod sheet;

@@ -13,7 +13,9 @@ use crate::ops::save::{Outcome, Output, Request};
 /// What is printed. The first line of `simple` and `table` is etcdctl's.
 pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
     let first = match &request.output {
-        Output::File(path) => format!("Snapshot saved at {}", tame(&path.display().to_string())),
+        Output::File(path) | Output::Archive(path) => {
+            format!("Snapshot saved at {}", tame(&path.display().to_string()))
+        }
         Output::Stdout => "Snapshot sent to standard output".into(),
     };
     match format {
@@ -35,6 +37,9 @@ pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
 fn rows(sheet: &mut Sheet, outcome: &Outcome) {
     let facts = &outcome.verdict.facts;
     sheet.row_with("size", size_exact(outcome.bytes), outcome.bytes);
+    if let Some(packed) = &outcome.packed {
+        sheet.row_with("archive", size_exact(packed.bytes), packed.bytes);
+    }
     sheet.row("SHA-256", sha256(outcome).unwrap_or_default());
     sheet.row("revision", facts.revision);
     sheet.row("live keys", facts.live_keys);
@@ -70,7 +75,7 @@ fn sha256(outcome: &Outcome) -> Option<&str> {
 
 fn path(output: &Output) -> String {
     match output {
-        Output::File(path) => path.display().to_string(),
+        Output::File(path) | Output::Archive(path) => path.display().to_string(),
         Output::Stdout => "-".into(),
     }
 }
@@ -81,6 +86,7 @@ fn document(request: &Request, outcome: &Outcome) -> String {
     struct Document<'a> {
         path: String,
         size: u64,
+        archive_size: Option<u64>,
         sha256: Option<&'a str>,
         revision: i64,
         live_keys: u64,
@@ -98,6 +104,7 @@ fn document(request: &Request, outcome: &Outcome) -> String {
     json(&Document {
         path: path(&request.output),
         size: outcome.bytes,
+        archive_size: outcome.packed.as_ref().map(|packed| packed.bytes),
         sha256: sha256(outcome),
         revision: facts.revision,
         live_keys: facts.live_keys,
@@ -124,6 +131,10 @@ mod tests {
 
     fn saved(output: Output) -> (Request, Outcome) {
         let request = Request {
+            effort: crate::packed::Effort {
+                level: 1,
+                threads: None,
+            },
             connect: ConnectOptions::default(),
             output,
             force: false,
@@ -138,6 +149,7 @@ mod tests {
             cluster_id: 0xcdf8_181e_3f83_1f3e,
             server_version: "3.7.1".into(),
             bytes: 24_608,
+            packed: None,
             verdict: verdict(Level::Good, Level::Good, Sum::Good),
             took: Duration::from_millis(1_250),
         };

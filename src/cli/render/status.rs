@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
-use super::super::humanize::{size, tame};
+use super::super::humanize::{size, size_exact, tame};
 use super::super::raw::Format;
 use super::super::{shell, table};
 use super::facts::{self, FactsView};
+use super::pack::ManifestView;
 use super::sheet::Sheet;
 use super::{FindingsView, finding_rows, input_word, json};
+use crate::archive::Manifest;
 use crate::etcd::facts::Facts;
 use crate::ops::status::{Outcome, Request};
 use crate::report::Severity;
@@ -59,11 +61,44 @@ fn version(facts: &Facts) -> String {
 fn second_block(request: &Request, outcome: &Outcome) -> String {
     let mut sheet = Sheet::default();
     sheet.row("input", &outcome.input);
+    if let Some(manifest) = &outcome.manifest {
+        manifest_rows(&mut sheet, manifest);
+        finding_rows(&mut sheet, &outcome.report);
+        let full = [
+            "etcd-rescue",
+            "status",
+            "--full",
+            &input_word(&request.input),
+        ];
+        sheet.row("data", format!("not read; {} does", shell::command(full)));
+        return sheet.table();
+    }
     facts::rows(&mut sheet, &outcome.facts);
     finding_rows(&mut sheet, &outcome.report);
     let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
     sheet.row("SHA-256", format!("not checked here; {verify} does"));
     sheet.table()
+}
+
+/// What the manifest of an archive says.
+fn manifest_rows(sheet: &mut Sheet, manifest: &Manifest) {
+    let (made, snapshot, etcd) = (&manifest.made, &manifest.snapshot, &manifest.etcd);
+    sheet.row("made", format!("{} by {} {}", made.at, made.tool, made.by));
+    if let Some(source) = &manifest.source {
+        let name = source.member_name.as_deref().unwrap_or("unnamed");
+        sheet.row(
+            "from",
+            format!(
+                "{} ({name}, {}), etcd {}, cluster {}",
+                source.endpoint, source.role, source.server_version, source.cluster_id
+            ),
+        );
+    }
+    sheet.row("snapshot", size_exact(snapshot.size));
+    sheet.row("SHA-256", &snapshot.sha256);
+    sheet.row("live keys", etcd.live_keys);
+    sheet.row("compacted revision", etcd.compacted_revision);
+    sheet.row("frames", manifest.frames.list.len());
 }
 
 /// etcdutl's keys come first, in its order.
@@ -80,6 +115,7 @@ struct Document<'a> {
     damaged: bool,
     sha256_checked: bool,
     facts: Option<FactsView<'a>>,
+    manifest: Option<ManifestView<'a>>,
     report: FindingsView,
 }
 
@@ -96,7 +132,10 @@ impl Document<'_> {
             input: &outcome.input,
             damaged: sound.is_none(),
             sha256_checked: false,
-            facts: sound.map(FactsView::of),
+            facts: sound
+                .filter(|_| outcome.manifest.is_none())
+                .map(FactsView::of),
+            manifest: outcome.manifest.as_ref().map(ManifestView::of),
             report: FindingsView::of(&outcome.report),
         }
     }
@@ -112,6 +151,7 @@ mod tests {
         let request = Request {
             input: Input::Path("my snap.db".into()),
             raw: false,
+            full: false,
             spool_dirs: Vec::new(),
         };
         let facts = Facts {
@@ -127,6 +167,7 @@ mod tests {
         };
         let outcome = Outcome {
             input: "snapshot".into(),
+            manifest: None,
             facts,
             report: Report::new(10),
         };

@@ -6,12 +6,13 @@ use super::super::humanize::{count, size, size_exact, tame};
 use super::super::raw::Format;
 use super::super::ui::Paint;
 use super::facts::{self, FactsView};
+use super::pack::ManifestView;
 use super::sheet::Sheet;
 use super::{FindingsView, finding_rows, input_name, input_word, json};
 use crate::error::Error;
 use crate::ops::verify::Request;
 use crate::report::{Report, Severity};
-use crate::snapshot::{Level, Sum, Verdict};
+use crate::snapshot::{Level, Packed, Sum, Verdict};
 
 /// What goes to standard output for one input, as soon as it is known. JSON comes at the end.
 pub fn text(request: &Request, verdict: &Verdict, format: Format, paint: Paint) -> String {
@@ -58,6 +59,9 @@ pub fn summary(verdict: &Verdict) -> String {
         _ => {}
     }
     if verdict.sum == Sum::Damaged {
+        if let Some(packed) = &verdict.packed {
+            parts.push(format!("container {}", level_word(packed.container)));
+        }
         for (what, level) in levels(verdict) {
             parts.push(format!("{what} {}", level_word(level)));
         }
@@ -104,6 +108,9 @@ fn details(verdict: &Verdict) -> Sheet {
         "input",
         format!("{}, {}", verdict.input, size_exact(verdict.length)),
     );
+    if let Some(packed) = &verdict.packed {
+        sheet.row("container", container(packed));
+    }
     for (what, level) in levels(verdict) {
         sheet.row(
             what,
@@ -124,6 +131,19 @@ fn details(verdict: &Verdict) -> Sheet {
     }
     finding_rows(&mut sheet, &verdict.report);
     sheet
+}
+
+/// What is to be said of the archive.
+fn container(packed: &Packed) -> String {
+    let word = level_word(packed.container);
+    match (packed.container, packed.frames_damaged) {
+        (Level::Good, _) if packed.manifest.is_some() => {
+            format!("{word}: every frame is whole, and the manifest says what is inside")
+        }
+        (Level::Good, _) => format!("{word}: every byte of {} could be unpacked", packed.kind),
+        (Level::Damaged, frames @ 1..) => format!("{word}: {} lost", count(frames, "frame")),
+        _ => word.into(),
+    }
 }
 
 fn remark(what: &str, level: Level, verdict: &Verdict) -> &'static str {
@@ -153,6 +173,9 @@ fn fields(path: &str, verdict: &Verdict) -> String {
         sheet.row(what, level_word(level));
     }
     sheet.row("input", &verdict.input);
+    if let Some(packed) = &verdict.packed {
+        sheet.row("container", level_word(packed.container));
+    }
     sheet.row("length", verdict.length);
     for (label, sha256) in [
         ("trailer", &verdict.sha256.trailer),
@@ -208,6 +231,8 @@ pub struct VerdictView<'a> {
     sum: Sum,
     input: &'a str,
     length: u64,
+    /// What it was packed in; null for what was not.
+    packed: Option<PackedView<'a>>,
     transport: Level,
     structure: Level,
     meaning: Level,
@@ -215,6 +240,16 @@ pub struct VerdictView<'a> {
     report: FindingsView,
     /// Null where the structure is damaged: what was learned then is not all there is.
     facts: Option<FactsView<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PackedView<'a> {
+    kind: &'static str,
+    container: Level,
+    size: Option<u64>,
+    frames_damaged: u64,
+    manifest: Option<ManifestView<'a>>,
 }
 
 #[derive(Serialize)]
@@ -230,6 +265,13 @@ impl VerdictView<'_> {
             sum: verdict.sum,
             input: &verdict.input,
             length: verdict.length,
+            packed: verdict.packed.as_ref().map(|packed| PackedView {
+                kind: packed.kind,
+                container: packed.container,
+                size: packed.compressed,
+                frames_damaged: packed.frames_damaged,
+                manifest: packed.manifest.as_ref().map(ManifestView::of),
+            }),
             transport: verdict.transport,
             structure: verdict.structure,
             meaning: verdict.meaning,
@@ -254,6 +296,7 @@ pub mod tests {
     /// A verdict with the given levels and sum.
     pub fn verdict(transport: Level, structure: Level, sum: Sum) -> Verdict {
         Verdict {
+            packed: None,
             input: "snapshot".into(),
             length: 24_608,
             transport,

@@ -27,7 +27,7 @@ use crate::etcd::urls;
 use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::snapshot::{self, Options, Peek, Snapshot, Verdict, Verified};
+use crate::snapshot::{self, Listeners, Options, Peek, Snapshot, Verdict, Verified};
 use crate::source::{self, Candidate, Input, Origin};
 use crate::{transport, wal};
 
@@ -102,7 +102,13 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         request.wal_dir.as_deref(),
         request.move_aside,
     )?;
-    let candidate = source::open(&request.input, request.raw, &request.spool_dirs, observer)?;
+    let candidate = source::open(
+        &request.input,
+        request.raw,
+        &request.spool_dirs,
+        limits,
+        observer,
+    )?;
     let job = Job::prepare(request, target, &candidate, limits, observer)?;
     let ending = if request.dry_run {
         job.rehearse(candidate, limits, observer)
@@ -156,6 +162,7 @@ impl<'r> Job<'r> {
                         &candidate.image,
                         peek.size,
                         observer,
+                        None,
                     )?),
                 };
                 Token {
@@ -186,7 +193,13 @@ impl<'r> Job<'r> {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<Ending> {
-        match snapshot::verify(candidate, self.options, limits, observer, None)? {
+        match snapshot::verify(
+            candidate,
+            self.options,
+            limits,
+            observer,
+            Listeners::default(),
+        )? {
             Verified::Bad(verdict) => Ok(Ending::BadInput(verdict)),
             Verified::Good(snapshot) => {
                 let facts = snapshot.facts();
@@ -223,11 +236,14 @@ impl<'r> Job<'r> {
                 limits,
             )?),
         };
-        let follower = rebuild
-            .as_mut()
-            .map(|rebuild| rebuild as &mut dyn snapshot::Follower);
-        let snapshot = match snapshot::verify(candidate, self.options, limits, observer, follower)?
-        {
+        let listeners = Listeners {
+            follower: rebuild
+                .as_mut()
+                .map(|rebuild| rebuild as &mut dyn snapshot::Follower),
+            tee: None,
+        };
+        let verified = snapshot::verify(candidate, self.options, limits, observer, listeners)?;
+        let snapshot = match verified {
             Verified::Bad(verdict) => return Ok(Ending::BadInput(verdict)),
             Verified::Good(snapshot) => snapshot,
         };
@@ -262,7 +278,13 @@ impl<'r> Job<'r> {
         if self.target.refuse_full(self.peek.size).is_ok() {
             return Ok(Ok(candidate));
         }
-        match snapshot::verify(candidate, self.options, limits, observer, None)? {
+        match snapshot::verify(
+            candidate,
+            self.options,
+            limits,
+            observer,
+            Listeners::default(),
+        )? {
             Verified::Bad(verdict) => Ok(Err(verdict)),
             Verified::Good(snapshot) => {
                 self.target.refuse_full(snapshot.facts().in_use)?;
@@ -359,11 +381,7 @@ fn check_written(
         let syncing = scope.spawn(move || sync.sync_all());
         let image = Image::from_file(read, path.display().to_string());
         let written = image.and_then(|image| {
-            let candidate = Candidate {
-                image,
-                origin: Origin::File(path.to_owned()),
-                live: false,
-            };
+            let candidate = Candidate::plain(image, Origin::File(path.to_owned()));
             snapshot::survey(&candidate, limits, observer)
         });
         let synced = syncing

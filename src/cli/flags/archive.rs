@@ -1,0 +1,55 @@
+//! Flags about archives.
+
+use super::super::commands::Command;
+use super::super::raw::value;
+use super::{Flag, PLAIN};
+
+const PACKERS: &[Command] = &[Command::Save, Command::Pack];
+
+pub const FLAGS: &[Flag] = &[
+    Flag {
+        long: "level",
+        value: Some("N"),
+        default: "1",
+        commands: PACKERS,
+        rare: true,
+        short_doc: "zstd's level, 1 to 19",
+        long_doc: "1 is the best choice for nearly every snapshot; a higher level takes several times as long for a few percent.",
+        update: |raw, value| {
+            raw.level = match value::number(value)? {
+                level @ 1..=19 => level as i32,
+                level => return Err(format!("{level} is not a level from 1 to 19")),
+            };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Flag {
+        long: "threads",
+        short: Some('T'),
+        value: Some("N"),
+        commands: PACKERS,
+        rare: true,
+        short_doc: "threads that compress",
+        long_doc: "Default: what suits the machine; save takes half of it, because the server may be on it too. Each needs about 5 MiB.",
+        update: |raw, value| {
+            raw.threads = match value::number(value)? {
+                threads @ 1..=64 => Some(threads as usize),
+                threads => return Err(format!("{threads} is not a number from 1 to 64")),
+            };
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Flag {
+        long: "full",
+        commands: &[Command::Status],
+        short_doc: "look inside an archive",
+        long_doc: "Without it, what the manifest of an archive says is printed as it is, without reading the data.",
+        update: |raw, value| {
+            raw.full = value::boolean(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+];

@@ -1,0 +1,257 @@
+//! From a live member into a file that was proved, plain or packed; with fail-over.
+//!
+//! Nothing here gives a name to anything: whoever asked does that, once all is proved.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use crate::archive::manifest::{Manifest, Source};
+use crate::archive::{self, Archive, Written};
+use crate::client::{self, Client, ConnectOptions, Received, Sink};
+use crate::error::{Error, Kind, Result};
+use crate::io::staged::StagedFile;
+use crate::io::{Image, dirs, fault};
+use crate::limits::Limits;
+use crate::observe::Observer;
+use crate::packed::{self, By};
+use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
+use crate::source::{Candidate, Origin};
+use crate::transport::TRAILER;
+
+/// What one member gave.
+#[derive(Debug)]
+pub struct Taken<T> {
+    /// The member, and why that one.
+    pub from: client::Candidate,
+    /// What was made of it.
+    pub got: T,
+    /// Members that were tried before, and how each of them failed.
+    pub failed: Vec<(String, Error)>,
+}
+
+/// Asks the members in order of preference, each from the beginning, until one of them serves. A failure
+/// that another member would share ends it.
+pub fn take<T>(
+    connect: &ConnectOptions,
+    observer: &dyn Observer,
+    attempt: &mut dyn FnMut(&Client, &client::Candidate) -> Result<T>,
+) -> Result<Taken<T>> {
+    let client = Client::new(connect.clone())?;
+    let survey = client.survey(observer)?;
+    let mut candidates = survey.candidates.into_iter().peekable();
+    let mut failed = Vec::new();
+    while let Some(from) = candidates.next() {
+        match (attempt(&client, &from), candidates.peek()) {
+            (Ok(got), _) => return Ok(Taken { from, got, failed }),
+            (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
+                observer.notice(&format!(
+                    "{e}; trying {} next, from the beginning",
+                    next.member.endpoint
+                ));
+                failed.push((from.member.endpoint, e));
+            }
+            (Err(e), _) => return Err(e),
+        }
+    }
+    Err(Error::unreachable("no endpoint to save from"))
+}
+
+/// Another member may do better: this one broke off, or what it has is damaged.
+fn is_the_members_fault(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unreachable | Kind::Damaged)
+}
+
+/// Streams from `from` into `out`, which writes into the empty `file`, and proves what was written.
+/// `name` is what messages call it, `dir` where it lies.
+pub fn plain(
+    client: &Client,
+    from: &client::Candidate,
+    (file, out): (&File, &mut dyn Write),
+    (name, dir): (&Path, &Path),
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Verdict> {
+    let room = |needed: u64| {
+        let free = dirs::free_space(dir)?;
+        match needed > free {
+            true => Err(no_room(dir, needed, free)),
+            false => Ok(()),
+        }
+    };
+    let received = receive(client, from, out, name, &room, observer)?;
+    let image = |file: File| Image::from_file(file, name.display().to_string());
+    prove(file, name, from, &received, image, limits, observer)
+}
+
+/// A snapshot that was packed while it came in.
+#[derive(Debug)]
+pub struct Packed {
+    /// The verdict on what was written.
+    pub verdict: Verdict,
+    /// The manifest that was written behind it.
+    pub manifest: Manifest,
+    /// Bytes of the archive.
+    pub bytes: u64,
+}
+
+/// As [`plain`], into an archive: the frames are read back for the proof, then the manifest is written.
+pub fn packed(
+    client: &Client,
+    from: &client::Candidate,
+    staged: &mut StagedFile,
+    (by, options): (By, archive::Options),
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Packed> {
+    let at = jiff::Timestamp::now();
+    let name = staged.target().to_owned();
+    let written = |e| fault::write_error(&name, e);
+    let mut writer = archive::Writer::new(&mut *staged, options)?;
+    // What it will be is not known: a full disk shows while it is written.
+    let received = receive(client, from, &mut writer, &name, &|_| Ok(()), observer)?;
+    let (_, frames) = writer.finish_frames().map_err(written)?;
+    let image = |file| unpacked(file, &name, &frames, limits);
+    let verdict = prove(
+        staged.file(),
+        &name,
+        from,
+        &received,
+        image,
+        limits,
+        observer,
+    )?;
+    let source = Some(source(from));
+    let manifest = packed::manifest(by, at, &verdict, &frames, source);
+    let tail = archive::tail(&manifest)?;
+    staged.write_all(&tail).map_err(written)?;
+    Ok(Packed {
+        bytes: frames.compressed + tail.len() as u64,
+        verdict,
+        manifest,
+    })
+}
+
+/// The frames that were just written, as the snapshot inside.
+fn unpacked(file: File, name: &Path, frames: &Written, limits: &Limits) -> Result<Image> {
+    let file = Image::from_file(file, name.display().to_string())?;
+    Archive::from_frames(file, &frames.frames, frames.size, limits)?.snapshot()
+}
+
+/// What the manifest says of the member.
+fn source(from: &client::Candidate) -> Source {
+    let member = &from.member;
+    let endpoint = member.endpoint.rsplit_once('@');
+    let role = match (member.is_learner, member.is_leader()) {
+        (true, _) => "learner",
+        (false, true) => "leader",
+        (false, false) => "follower",
+    };
+    let alarm = |alarm: &client::Alarm| format!("{} {:x}", alarm.name, alarm.member_id);
+    Source {
+        // A user in front of the host means nothing to etcd, and may have been meant as a secret.
+        endpoint: endpoint.map_or(member.endpoint.clone(), |(_, host)| host.into()),
+        cluster_id: format!("{:x}", member.cluster_id),
+        member_id: format!("{:x}", member.member_id),
+        member_name: member.name.clone(),
+        server_version: member.version.clone(),
+        role: role.into(),
+        raft_applied_index: member.raft_applied_index,
+        alarms: member.alarms.iter().map(alarm).collect(),
+        ..Source::default()
+    }
+}
+
+fn no_room(dir: &Path, needed: u64, free: u64) -> Error {
+    Error::refused(format!(
+        "not enough space in {}: {needed} bytes needed, {free} free",
+        dir.display()
+    ))
+    .hint("free some space, or save to another place")
+}
+
+/// Streams into `out`, trailer included.
+fn receive(
+    client: &Client,
+    from: &client::Candidate,
+    out: &mut dyn Write,
+    name: &Path,
+    room: &dyn Fn(u64) -> Result<()>,
+    observer: &dyn Observer,
+) -> Result<Received> {
+    let mut sink = FileSink { out, name, room };
+    let received = client.snapshot(from, &mut sink, observer)?;
+    sink.chunk(&received.trailer)?;
+    Ok(received)
+}
+
+/// Writes what comes in, if there is room for it.
+struct FileSink<'a> {
+    out: &'a mut dyn Write,
+    name: &'a Path,
+    room: &'a dyn Fn(u64) -> Result<()>,
+}
+
+impl Sink for FileSink<'_> {
+    fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
+        (self.room)(total_image_bytes.saturating_add(TRAILER))
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out
+            .write_all(bytes)
+            .map_err(|e| fault::write_error(self.name, e))
+    }
+}
+
+/// Reads back what was written and checks structure and meaning, while the kernel writes it out. Its
+/// SHA-256 was compared on the way in.
+fn prove(
+    file: &File,
+    name: &Path,
+    from: &client::Candidate,
+    received: &Received,
+    image: impl FnOnce(File) -> Result<Image>,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Verdict> {
+    let read = file
+        .try_clone()
+        .map_err(|e| Error::io("read back", name, e))?;
+    let (verified, synced) = std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| file.sync_all());
+        let verified = image(read).and_then(|image| {
+            let candidate = Candidate::plain(image, Origin::File(name.to_owned()));
+            let options = Options {
+                raw: false,
+                digest: Some(received.sha256),
+            };
+            snapshot::verify(candidate, options, limits, observer, Listeners::default())
+        });
+        let synced = syncing
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (verified, synced)
+    });
+    synced.map_err(|e| fault::write_error(name, e))?;
+    match verified? {
+        Verified::Good(snapshot) => Ok(snapshot.into_verdict()),
+        Verified::Bad(verdict) => Err(damaged_member(from, &verdict)),
+    }
+}
+
+/// Every byte arrived, and they make no sound db: so has the member itself, or a file was replaced under it.
+fn damaged_member(from: &client::Candidate, verdict: &Verdict) -> Error {
+    let first = verdict
+        .report
+        .listed()
+        .iter()
+        .find(|finding| finding.severity == crate::report::Severity::Error);
+    Error::damaged(format!(
+        "what {} sent arrived whole and is damaged all the same ({} errors; first: {}): nothing was kept",
+        from.member.endpoint,
+        verdict.report.count(crate::report::Severity::Error),
+        first.map_or("none listed".into(), ToString::to_string)
+    ))
+    .hint("save from another member; if there is none, stop this one, copy its member/snap/db and keep the copy safe")
+}

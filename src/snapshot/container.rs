@@ -1,0 +1,152 @@
+//! The archive's side of a verification: every frame, and what the manifest says against what is inside.
+
+use std::num::NonZero;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::{Level, Tee, Verdict};
+use crate::archive::manifest::Manifest;
+use crate::archive::{Archive, Checked};
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::observe::Observer;
+use crate::report::{Place, Severity};
+use crate::transport;
+
+/// What reading everything from front to back brings home.
+pub(super) struct Passed {
+    /// SHA-256 of the image; `None` when bytes of it could not be had.
+    pub digest: Option<[u8; 32]>,
+    /// What is wrong with the archive, if it is one.
+    pub container: Option<Checked>,
+}
+
+impl Passed {
+    pub(super) fn known(digest: [u8; 32]) -> Passed {
+        Passed {
+            digest: Some(digest),
+            container: None,
+        }
+    }
+}
+
+/// Decompresses and checks every frame; hashes the first `size` bytes of the snapshot on the way, and
+/// gives them to `tee`.
+pub(super) fn pass(
+    archive: &Archive,
+    size: u64,
+    limits: &Limits,
+    observer: &dyn Observer,
+    mut tee: Option<&mut Tee<'_>>,
+) -> Result<Passed> {
+    observer.stage("checking", archive.size());
+    let mut context = Context::new(&SHA256);
+    let mut whole = true;
+    let container = archive.check_container(threads(), limits, observer, &mut |start, piece| {
+        let Ok(piece) = piece else {
+            whole = false;
+            return Ok(());
+        };
+        observer.advance(piece.len() as u64);
+        let wanted = size.saturating_sub(start).min(piece.len() as u64);
+        let image = piece.get(..wanted as usize).unwrap_or_default();
+        context.update(image);
+        match &mut tee {
+            Some(tee) if whole => tee(image),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(Passed {
+        digest: whole.then(|| transport::finish(context)),
+        container: Some(container),
+    })
+}
+
+/// What opening it found, for an archive that was read through before.
+pub(super) fn opened(archive: &Archive) -> Checked {
+    Checked {
+        report: archive.findings().clone(),
+        damaged: Vec::new(),
+        frames_damaged: 0,
+    }
+}
+
+/// Threads that decompress ahead: none of their own on two cores, where the walk has the other one.
+pub(super) fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / 2).min(4)
+}
+
+impl Verdict {
+    /// Takes in what was found wrong with the archive.
+    pub(super) fn judge_container(&mut self, passed: Passed) {
+        let Some(checked) = passed.container else {
+            return;
+        };
+        let level = match checked.report.is_damaged() {
+            true => Level::Damaged,
+            false => Level::Good,
+        };
+        if let Some(packed) = &mut self.packed {
+            packed.container = level.and(packed.container);
+            packed.frames_damaged = checked.frames_damaged;
+        }
+        self.report.absorb(checked.report);
+    }
+
+    /// The manifest was written when the snapshot was proved: it must say what is inside.
+    pub(super) fn compare_with_manifest(&mut self, manifest: &Manifest) {
+        let before = self.report.count(Severity::Error);
+        let (snapshot, etcd, facts) = (&manifest.snapshot, &manifest.etcd, &self.facts);
+        let computed = self.sha256.computed.clone().unwrap_or_default();
+        let mut wrong = Vec::new();
+        let mut same = |what: &str, says: String, has: String| {
+            if says != has {
+                wrong.push(format!(
+                    "the manifest says {what} {says}, inside it is {has}"
+                ));
+            }
+        };
+        if !computed.is_empty() {
+            same("SHA-256", snapshot.sha256.clone(), computed);
+        }
+        let trailer = self.sha256.trailer.is_some();
+        same("trailer", snapshot.trailer.to_string(), trailer.to_string());
+        if self.structure == Level::Good && self.meaning == Level::Good {
+            let number = |n: u64| n.to_string();
+            same(
+                "page size",
+                number(snapshot.page_size.into()),
+                number(facts.page_size.into()),
+            );
+            same(
+                "revision",
+                etcd.revision.to_string(),
+                facts.revision.to_string(),
+            );
+            same("live keys", number(etcd.live_keys), number(facts.live_keys));
+            same(
+                "total keys",
+                number(etcd.total_keys),
+                number(facts.total_keys),
+            );
+            same("hash", number(etcd.hash.into()), number(facts.hash.into()));
+            same("db size", number(etcd.db_size), number(facts.size));
+        } else if etcd.live_keys > facts.live_keys {
+            let (all, left) = (etcd.live_keys, facts.live_keys);
+            let lost = all - left;
+            self.report.warning(
+                Place::file(),
+                format!("{lost} of {all} live keys cannot be reached any more, or more of them where old values came up in their place"),
+            );
+        }
+        for what in wrong {
+            self.report.error(Place::file(), what);
+        }
+        if self.report.count(Severity::Error) > before
+            && let Some(packed) = &mut self.packed
+        {
+            packed.container = Level::Damaged;
+        }
+    }
+}
