@@ -30,6 +30,7 @@ pub mod wal;
 
 pub mod etcd;
 
+pub mod catalogue;
 pub mod datadir;
 pub mod snapshot;
 pub mod source;

@@ -15,6 +15,7 @@
 #[macro_use]
 mod util;
 
+mod catalogue;
 mod cli;
 mod crash;
 mod demo;

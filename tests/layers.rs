@@ -26,10 +26,19 @@ const ETCD: &[&str] = &["etcd"];
 const PLACES: &[&str] = &["datadir", "transport"];
 const FOUND: &[&str] = &["source"];
 const PROVED: &[&str] = &["datadir", "snapshot", "source", "transport"];
+const CATALOGUE: &[&str] = &["catalogue"];
 const CLIENT: &[&str] = &["client"];
 
 const FILES: &[&str] = &["std::fs", "std::path", "std::os::unix::fs", "rustix::fs"];
 const CLOCK: &[&str] = &["std::time", "jiff"];
+/// What reads a clock, where times as such are known.
+const NOW: &[&str] = &[
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::thread::sleep",
+    "jiff::Timestamp::now",
+    "jiff::Zoned::now",
+];
 const NETWORK: &[&str] = &[
     "std::net",
     "std::os::unix::net",
@@ -109,6 +118,12 @@ const LAYERS: &[Layer] = &[
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
+        name: "4, a directory of backups",
+        modules: CATALOGUE,
+        uses: &[BASE, IO, &["archive"]],
+        unaware: &[NOW, NETWORK, TERMINAL, PROCESS, PRINTING],
+    },
+    Layer {
         name: "5, servers",
         modules: CLIENT,
         uses: &[BASE, IO, PROTO],
@@ -117,7 +132,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "6, operations",
         modules: &["ops::restore", "ops::save", "ops::status", "ops::verify"],
-        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, CLIENT],
+        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, CATALOGUE, CLIENT],
         unaware: &[TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -136,6 +151,7 @@ const LAYERS: &[Layer] = &[
             FORMATS,
             ETCD,
             PROVED,
+            CATALOGUE,
             CLIENT,
             &[
                 "ops",
@@ -150,7 +166,16 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "beside them, the bodies of fuzz targets",
         modules: &["fuzzing"],
-        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, &["client"]],
+        uses: &[
+            BASE,
+            IO,
+            PROTO,
+            FORMATS,
+            ETCD,
+            PROVED,
+            CATALOGUE,
+            &["client"],
+        ],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -335,6 +360,16 @@ fn a_breach_is_named_with_its_line() {
             "snap/mod.rs",
             "use std::time::SystemTime;",
             "does not know of std::time",
+        ),
+        (
+            "catalogue/keep.rs",
+            "use jiff::Timestamp; fn f() { Timestamp::now(); }",
+            "does not know of jiff::Timestamp::now",
+        ),
+        (
+            "catalogue/scan.rs",
+            "use crate::source::Candidate;",
+            "catalogue uses source::Candidate",
         ),
         (
             "ops/save.rs",

@@ -1,0 +1,16 @@
+//! A directory of backups that is kept for years: what lies in it, what is known of each backup, which
+//! ones stay, who works on it, and what a run tells the world.
+//!
+//! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
+//! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
+//! backup; [`lock`] keeps two runs apart; [`metrics`] and [`outcome`] are for monitoring. Nothing here reads
+//! a clock: the time is passed in, so that a year can be simulated.
+
+pub mod compare;
+pub mod keep;
+pub mod lock;
+pub mod metrics;
+pub mod outcome;
+pub mod policy;
+pub mod records;
+pub mod within;
