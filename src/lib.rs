@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Layers point down: [`bytes`], [`limits`], [`error`], [`report`], [`observe`] know nothing of files;
-//! [`io`] and [`proto`] know nothing of bbolt; the formats [`bolt`], [`wal`], [`snap`] know nothing of
-//! paths and of each other; [`etcd`] says what the buckets mean; [`source`] and [`snapshot`] turn what
+//! [`io`] and [`proto`] know nothing of bbolt; the formats [`archive`], [`bolt`], [`wal`], [`snap`] know
+//! nothing of paths and of each other; [`etcd`] says what the buckets mean; [`source`] and [`snapshot`] turn what
 //! was found into what was proved; [`client`] speaks to servers; [`ops`] are the operations; [`cli`]
 //! alone reads arguments, prints and exits.
 
@@ -24,6 +24,7 @@ pub mod report;
 pub mod io;
 pub mod proto;
 
+pub mod archive;
 pub mod bolt;
 pub mod snap;
 pub mod wal;

@@ -27,6 +27,20 @@ pub struct Limits {
     pub snap_file: usize,
     /// JSON nesting and size of a member record, guarded by `small_value`; members in one cluster.
     pub members: usize,
+    /// JSON of an archive's manifest. It lists 20 bytes for each frame: 64 MiB are 3 TB of snapshot.
+    pub manifest: usize,
+    /// Frames of an archive, 24 bytes of memory each. At 256 KiB a piece they are 1 TiB.
+    pub frames: usize,
+    /// Bytes that one frame gives when an archive is read at any place: one is held whole for each
+    /// thread. What this program writes is smaller by far; frames of others that are larger are read
+    /// from front to back.
+    pub frame: u64,
+    /// Bytes that a compressed stream may give whatever its ratio: etcd warns above a quota of 8 GiB,
+    /// and this is twice as much.
+    pub stream: u64,
+    /// How many times its compressed bytes a stream may give beyond that. Snapshots are compressed 3 to
+    /// 30 times; zeros in gzip 1,030 times, in zstd 30,000 times.
+    pub stream_ratio: u64,
 }
 
 impl Default for Limits {
@@ -40,6 +54,11 @@ impl Default for Limits {
             wal_record: 512 << 20,
             snap_file: 64 << 20,
             members: 10_000,
+            manifest: 64 << 20,
+            frames: 4 << 20,
+            frame: 16 << 20,
+            stream: 16 << 30,
+            stream_ratio: 200,
         }
     }
 }
