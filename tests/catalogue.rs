@@ -1,6 +1,7 @@
 //! A directory of backups over the years: what retention decides against real restic, what monitoring gets
 //! to read, and that nothing that can happen takes the last proved backup away.
 
+mod metrics;
 mod oracle;
 
 /// Small numbers without end, the same ones for the same seed.

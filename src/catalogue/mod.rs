@@ -3,14 +3,15 @@
 //!
 //! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
 //! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
-//! backup; [`lock`] keeps two runs apart; [`metrics`] and [`outcome`] are for monitoring. Nothing here reads
+//! backup; [`lock`] keeps two runs apart; [`run`] and [`metrics`] tell the world how a
+//! run went. Nothing here reads
 //! a clock: the time is passed in, so that a year can be simulated.
 
 pub mod compare;
 pub mod keep;
 pub mod lock;
 pub mod metrics;
-pub mod outcome;
 pub mod policy;
 pub mod records;
+pub mod run;
 pub mod within;

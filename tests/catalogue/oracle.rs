@@ -43,19 +43,14 @@ fn restic_decides_the_same() {
     let items = repository.items();
     assert_eq!(items.len(), snapshots.len());
 
-    let unlimited = repository.knows_unlimited();
+    let new = repository.is_new();
     let questions: Vec<(Policy, String)> = (0..POLICIES)
-        .map(|_| {
-            (
-                policy(random, unlimited),
-                format!("set{}", random.below(SETS)),
-            )
-        })
+        .map(|_| (policy(random, new), format!("set{}", random.below(SETS))))
         .collect();
     let removed = Mutex::new(0);
     in_parallel(&questions, |(policy, set)| {
         let theirs = repository.forget(policy, set);
-        let ours = ours(&items, policy, set, now);
+        let ours = decided(&items, policy, set, now, new);
         assert_eq!(ours, theirs, "{policy:?} over {set}, now {now}");
         let gone = ours.values().filter(|reasons| reasons.is_none()).count();
         *removed.lock().unwrap() += gone;
@@ -88,7 +83,10 @@ fn restic_differs_where_it_is_meant_to() {
     };
     let both = |policy: &Policy| {
         let theirs = repository.forget(policy, "set0");
-        (dates(&theirs), dates(&ours(&items, policy, "set0", now)))
+        (
+            dates(&theirs),
+            dates(&decided(&items, policy, "set0", now, true)),
+        )
     };
     let mut found = BTreeMap::new();
 
@@ -110,7 +108,7 @@ fn restic_differs_where_it_is_meant_to() {
         (vec![-49, -48, 100, 200], vec![-49, -48, 100, 200])
     );
 
-    if !repository.knows_unlimited() {
+    if !repository.is_new() {
         let refused = repository.run(&["forget", "--dry-run", "--keep-last", "unlimited"]);
         refused
             .expect(true, "")
@@ -127,6 +125,21 @@ fn restic_differs_where_it_is_meant_to() {
         assert_eq!(run.ok().json()[0]["keep"], Value::Null);
         found.insert("unlimited", "before 0.16.1");
     }
+    if !repository.is_new() {
+        let repository = Repository::new();
+        for minute in [10, 20, 30] {
+            let time = format!("2024-02-29T10:{minute}:00Z").parse().unwrap();
+            repository.backup("host", time, &["set0".into()]);
+        }
+        let daily = Policy {
+            daily: Count::Newest(2),
+            ..Policy::default()
+        };
+        let kept = |decided: BTreeMap<_, Option<_>>| decided.values().flatten().count();
+        let ours = kept(decided(&repository.items(), &daily, "set0", now, true));
+        assert_eq!((kept(repository.forget(&daily, "set0")), ours), (1, 2));
+        found.insert("oldest", "before 0.16.1");
+    }
     let run = repository.run(&["forget", "--dry-run", "--no-lock", "--keep-within", "1d2d"]);
     run.ok();
     assert!("1d2d".parse::<Within>().is_err());
@@ -139,7 +152,7 @@ fn restic_differs_where_it_is_meant_to() {
             [name, versions, _] => (name, versions),
             _ => panic!("catalogue_known_differences: expected three columns in {line:?}"),
         })
-        .filter(|(_, versions)| *versions == "all" || !repository.knows_unlimited())
+        .filter(|(_, versions)| *versions == "all" || !repository.is_new())
         .collect();
     assert_eq!(found, known);
 }
@@ -162,7 +175,7 @@ fn without_a_rule_restic_removes_nothing_either() {
         let removed = said.contains("\"remove\":[");
         assert!(!removed, "{said}");
     }
-    let ours = ours(&repository.items(), &Policy::default(), "set0", now);
+    let ours = decided(&repository.items(), &Policy::default(), "set0", now, true);
     assert!(ours.len() == 2 && ours.values().all(Option::is_some));
 }
 
@@ -207,10 +220,10 @@ fn whole(time: Timestamp) -> Timestamp {
 }
 
 /// One to three rules.
-fn policy(random: &mut Random, unlimited: bool) -> Policy {
+fn policy(random: &mut Random, new: bool) -> Policy {
     let mut policy = Policy::default();
     for _ in 0..=random.below(3) {
-        let count = match unlimited && random.once_in(6) {
+        let count = match new && random.once_in(6) {
             true => Count::Unlimited,
             false => Count::Newest(1 + random.below(6) as u32),
         };
@@ -222,11 +235,9 @@ fn policy(random: &mut Random, unlimited: bool) -> Policy {
             4 => policy.monthly = count,
             5 => policy.yearly = count,
             _ => {
-                let mut some = |end| {
-                    random
-                        .once_in(2)
-                        .then(|| random.below(end) as u32)
-                        .unwrap_or_default()
+                let mut some = |end| match random.once_in(2) {
+                    true => random.below(end) as u32,
+                    false => 0,
                 };
                 policy.within = Within {
                     years: some(2),
@@ -240,14 +251,16 @@ fn policy(random: &mut Random, unlimited: bool) -> Policy {
     policy
 }
 
-/// What this program makes of a set: the reasons, or none for what is removed.
-fn ours(
+/// What this program makes of a set: the reasons, or none for what is removed. With `oldest` false what is kept
+/// as the oldest of all is left out, which older versions of restic did not keep.
+fn decided(
     items: &[(String, Item, Vec<String>)],
     policy: &Policy,
     set: &str,
     now: Timestamp,
+    oldest: bool,
 ) -> BTreeMap<String, Option<Vec<String>>> {
-    let mut decided = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let hosts: BTreeSet<&str> = items.iter().map(|(host, ..)| host.as_str()).collect();
     for host in hosts {
         let of_host = items
@@ -255,15 +268,21 @@ fn ours(
             .filter(|(h, _, tags)| h == host && tags.iter().any(|tag| tag == set));
         let of_host: Vec<Item> = of_host.map(|(_, item, _)| item.clone()).collect();
         for decision in keep::decide(&of_host, policy, now).decisions {
-            let reasons = match &decision.fate {
-                Fate::Kept(reasons) => Some(reasons.iter().filter_map(in_their_words).collect()),
+            let reasons = match decision.fate {
+                Fate::Kept(mut reasons) => {
+                    reasons.retain(|reason| {
+                        oldest || !matches!(reason, Reason::Rule { oldest: true, .. })
+                    });
+                    let kept = !reasons.is_empty();
+                    kept.then(|| reasons.iter().filter_map(in_their_words).collect())
+                }
                 Fate::Expired => None,
-                Fate::OverSize => panic!("{decision:?}"),
+                Fate::OverSize => panic!("{} is over size", decision.item.id),
             };
-            decided.insert(decision.item.id, reasons);
+            found.insert(decision.item.id, reasons);
         }
     }
-    decided
+    found
 }
 
 /// restic has no word for what we would have kept anyway.
@@ -353,7 +372,7 @@ impl Repository {
         let within = policy.within.to_string();
         args.extend(["--keep-within", &within]);
         let groups = self.run(&args).ok().json();
-        let mut decided = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for group in groups.as_array().unwrap() {
             let list = |name: &str| group[name].as_array().cloned().unwrap_or_default();
             let id = |snapshot: &Value| snapshot["id"].as_str().unwrap().to_owned();
@@ -363,17 +382,17 @@ impl Repository {
                 let matches = matches
                     .iter()
                     .map(|text| text.trim_start_matches("oldest ").to_owned());
-                decided.insert(id(kept), Some(matches.collect()));
+                found.insert(id(kept), Some(matches.collect()));
             }
             for removed in list("remove") {
-                decided.insert(id(&removed), None);
+                found.insert(id(&removed), None);
             }
         }
-        decided
+        found
     }
 
-    /// `unlimited` came with 0.16.1.
-    fn knows_unlimited(&self) -> bool {
+    /// Whether it is 0.16.1 or later, which know `unlimited` and keep the oldest of all.
+    fn is_new(&self) -> bool {
         let said = self.run(&["version"]).ok().stdout_str();
         let version = said.split_whitespace().nth(1).unwrap();
         let numbers: Vec<u32> = version
