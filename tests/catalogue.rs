@@ -2,6 +2,7 @@
 //! to read, and that nothing that can happen takes the last proved backup away.
 
 mod metrics;
+mod model;
 mod oracle;
 
 /// Small numbers without end, the same ones for the same seed.

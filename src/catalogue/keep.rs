@@ -24,9 +24,10 @@
 //!
 //! # What no policy may remove
 //!
-//! The last verified backup: the newest one by its date, and, because a clock may have been behind when a backup
-//! was made, also the one with the highest revision of the same cluster, which no clock can change. Neither the
-//! rules nor `--max-size` touch them. Without any rule nothing is removed.
+//! The last verified backup. That is the newest one by its date. But a clock may have been behind when a later one
+//! was made, so it is also the one that was made last by the count of the catalogue, and, where that was lost, the
+//! one with the highest revision of the same cluster: no clock can change these. Neither the rules nor `--max-size`
+//! touch them. Without any rule nothing is removed.
 //!
 //! One thing cannot be seen from here: a clock that ran ahead when the newest backup was made *and* still does.
 //! `--keep-within` alone then counts from that date, as in restic; a count beside it (`--keep-last 5`) is the
@@ -59,6 +60,8 @@ pub struct Item {
     pub cluster: Option<String>,
     /// etcd's revision in it.
     pub revision: i64,
+    /// Its number among the backups that were made here, if the catalogue has it.
+    pub order: Option<u64>,
     /// What is known of it.
     pub marks: Marks,
 }
@@ -82,6 +85,11 @@ impl Item {
     /// Proved to be whole when it was last looked at.
     pub fn is_good(&self) -> bool {
         self.marks.verified && !self.marks.damaged
+    }
+
+    /// Higher for what is newer. Of the same date is newer what was made later, as far as that is known.
+    fn age(&self) -> (Timestamp, Option<u64>, i64, Reverse<&str>) {
+        (self.at, self.order, self.revision, Reverse(&self.id))
     }
 
     fn counts(&self, now: Timestamp) -> bool {
@@ -119,6 +127,8 @@ pub enum Reason {
     Future,
     /// The newest one that is proved.
     LastVerified,
+    /// The last one that was made here, whatever its date says.
+    LastMade,
     /// Of the same cluster as the newest one, with a higher revision than any other.
     HighestRevision,
 }
@@ -138,6 +148,7 @@ impl fmt::Display for Reason {
             Reason::Damaged => f.write_str("damaged"),
             Reason::Future => f.write_str("dated in the future"),
             Reason::LastVerified => f.write_str("last verified"),
+            Reason::LastMade => f.write_str("last made"),
             Reason::HighestRevision => f.write_str("highest revision"),
         }
     }
@@ -178,7 +189,7 @@ pub struct Decision {
 /// What a policy makes of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Newest first; of the same date, in the order of their ids.
+    /// Newest first; of the same date, what was made later first.
     pub decisions: Vec<Decision>,
     /// Bytes by which the proved backups that stay are more than `--max-size`.
     pub over: u64,
@@ -196,13 +207,13 @@ impl Plan {
 /// in the future is taken only if there is no other.
 pub fn last_verified(items: &[Item], now: Timestamp) -> Option<&Item> {
     let good = items.iter().filter(|item| item.is_good());
-    good.max_by_key(|item| (item.at <= now, item.at, item.revision, Reverse(&item.id)))
+    good.max_by_key(|item| (item.at <= now, item.age()))
 }
 
 /// Decides what becomes of each backup. Pure: nothing but the arguments matters, and not their order.
 pub fn decide(items: &[Item], policy: &Policy, now: Timestamp) -> Plan {
     let mut items = items.to_vec();
-    items.sort_by(|a, b| (b.at, &a.id).cmp(&(a.at, &b.id)));
+    items.sort_by(|a, b| b.age().cmp(&a.age()));
     let counting: Vec<usize> = (0..)
         .zip(&items)
         .filter(|(_, item)| item.counts(now))
@@ -268,16 +279,19 @@ fn protect(items: &[Item], counting: &[usize], now: Timestamp) -> Vec<(usize, Re
         places.filter_map(|place| Some((place, items.get(place)?)))
     };
     let mut found = Vec::new();
-    if let Some((place, newest)) = counting().next() {
-        found.push((place, Reason::LastVerified));
+    if let Some((first, newest)) = counting().next() {
+        found.push((first, Reason::LastVerified));
+        // Usually these are the newest one again.
+        let last = counting().max_by_key(|(_, item)| item.order);
+        let last = last.filter(|(_, item)| item.order.is_some());
         let highest = counting()
             .filter(|(_, item)| item.cluster == newest.cluster)
-            .rev()
-            .max_by_key(|(_, item)| item.revision);
-        // Usually it is the newest one.
-        let other =
-            highest.filter(|(other, item)| *other != place && item.revision > newest.revision);
-        found.extend(other.map(|(place, _)| (place, Reason::HighestRevision)));
+            .max_by_key(|(place, item)| (item.revision, Reverse(*place)));
+        let others = [(last, Reason::LastMade), (highest, Reason::HighestRevision)];
+        for (other, reason) in others {
+            let other = other.filter(|(place, _)| *place != first);
+            found.extend(other.map(|(place, _)| (place, reason)));
+        }
     }
     for (place, odd) in (0..).zip(items) {
         if odd.marks.suspicious && odd.is_good() && odd.at <= now {
@@ -370,6 +384,7 @@ mod tests {
             bytes: 100,
             cluster: Some("c".into()),
             revision: hour.into(),
+            order: None,
             marks: Marks {
                 by_backup: true,
                 verified: true,
@@ -528,6 +543,33 @@ mod tests {
     }
 
     #[test]
+    fn the_last_one_made_stays_though_its_clock_was_behind() {
+        let order = |hour, order| Item {
+            order: Some(order),
+            revision: 7,
+            ..good(hour)
+        };
+        let items = [order(3, 1), order(4, 2), order(1, 3), order(2, 0)];
+        let kept: Vec<_> = decide(&items, &last(1), good(9).at)
+            .decisions
+            .into_iter()
+            .filter_map(|decision| match decision.fate {
+                Fate::Kept(reasons) => Some((decision.item.order, reasons)),
+                _ => None,
+            })
+            .collect();
+        let rule = Reason::Rule {
+            rule: Rule::Last,
+            oldest: false,
+        };
+        let expected = [
+            (Some(2), vec![Reason::LastVerified, rule]),
+            (Some(3), vec![Reason::LastMade]),
+        ];
+        assert_eq!(kept, expected);
+    }
+
+    #[test]
     fn max_size_takes_the_oldest_and_stops_at_the_last_verified() {
         let items = [
             good(1),
@@ -568,9 +610,16 @@ mod tests {
     }
 
     fn items() -> impl Strategy<Value = Vec<Item>> {
-        let item = (0_u32..2_000, marks(), 0_i64..50, 0_u64..1_000);
+        let item = (
+            0_u32..2_000,
+            marks(),
+            0_i64..50,
+            0_u64..1_000,
+            prop::option::of(0_u64..99),
+        );
         prop::collection::vec(item, 0..40).prop_map(|found| {
-            let item = |(nth, (hour, marks, revision, bytes))| Item {
+            let item = |(nth, (hour, marks, revision, bytes, order))| Item {
+                order,
                 id: format!("{nth:032x}"),
                 marks,
                 revision,

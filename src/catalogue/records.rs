@@ -10,6 +10,7 @@
 //!   "format": 1,
 //!   "records": {
 //!     "0123456789abcdef0123456789abcdef": {
+//!       "order": 17,
 //!       "verified": {"at": "2026-11-23T05:00:07Z", "how": "backup"},
 //!       "suspicious": ["live keys fell by more than half, from 900 to 12"],
 //!       "accepted": "2026-11-23T09:00:00Z",
@@ -54,6 +55,9 @@ const OUTLIVES: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// What is known of one archive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
+    /// Its number among the backups that were made here: later ones have higher ones, whatever the clock says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u64>,
     /// The last time it was read from the disk and found whole and good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
@@ -279,6 +283,19 @@ impl Catalogue {
         self.records.entry(id.to_owned()).or_default()
     }
 
+    /// A backup was made, and proved by reading it back; `suspicious` is what is odd about it.
+    pub fn made(&mut self, id: &str, at: Timestamp, suspicious: Vec<String>) {
+        let last = self
+            .records
+            .values()
+            .filter_map(|record| record.order)
+            .max();
+        let record = self.entry(id);
+        record.order = Some(last.map_or(1, |last| last.saturating_add(1)));
+        record.suspicious = suspicious;
+        record.found_good(at, How::Backup);
+    }
+
     /// The archive is gone for good.
     pub fn forget(&mut self, id: &str) {
         self.records.remove(id);
@@ -384,12 +401,11 @@ mod tests {
         let lock = lock(dir.path());
         let mut catalogue = Catalogue::load(dir.path()).unwrap();
         assert_eq!(catalogue, Catalogue::default());
-        catalogue.entry("a").found_good(now(), How::Backup);
+        catalogue.made("a", now(), Vec::new());
         catalogue.entry("a").pin(now());
-        let odd = catalogue.entry("b");
-        odd.found_good(now(), How::Check);
-        odd.found_damaged(now(), "frame 3");
-        odd.suspicious = vec!["no keys".into()];
+        catalogue.made("b", now(), vec!["no keys".into()]);
+        assert_eq!(catalogue.get("b").unwrap().order, Some(2));
+        catalogue.entry("b").found_damaged(now(), "frame 3");
         assert_eq!(catalogue.save(&lock, now()).unwrap(), None);
         let loaded = Catalogue::load(dir.path()).unwrap();
         assert_eq!(loaded, catalogue);

@@ -345,6 +345,7 @@ impl Repository {
                 id: found.id,
                 bytes: 1,
                 cluster: None,
+                order: None,
                 marks,
             };
             (found.hostname, item, found.tags)
