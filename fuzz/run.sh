@@ -39,7 +39,7 @@ main() {
 length() {
     case $1 in
         snapshot | walk | snap) echo 16384 ;;
-        wal | build_model | meaning) echo 4096 ;;
+        wal | build_model | meaning | container | manifest) echo 4096 ;;
         *) echo 1024 ;;
     esac
 }

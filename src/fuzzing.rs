@@ -3,11 +3,13 @@
 //! The shapes: no panic; how the bytes are cut into pieces does not matter; what was decoded, encoded and
 //! decoded again is the same. The targets are one line each, and stable tests replay their seeds.
 
+mod archive;
 mod bolt;
 mod etcd;
 #[cfg(test)]
 mod replay;
 
+pub use self::archive::{fuzz_container, fuzz_manifest, fuzz_seek_table};
 pub use self::bolt::{fuzz_build_model, fuzz_meta, fuzz_walk};
 pub use self::etcd::{fuzz_keyvalue, fuzz_meaning, fuzz_snapshot};
 pub use crate::client::fuzz_stream;

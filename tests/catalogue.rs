@@ -4,6 +4,7 @@
 mod metrics;
 mod model;
 mod oracle;
+mod scan;
 
 /// Small numbers without end, the same ones for the same seed.
 struct Random(u64);

@@ -15,6 +15,7 @@
 #[macro_use]
 mod util;
 
+mod archive;
 mod catalogue;
 mod cli;
 mod crash;

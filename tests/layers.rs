@@ -21,6 +21,7 @@ const BASE: &[&str] = &["bytes", "error", "limits", "observe", "report"];
 const IO: &[&str] = &["io"];
 const PROTO: &[&str] = &["proto"];
 const BOLT: &[&str] = &["bolt"];
+const ARCHIVE: &[&str] = &["archive"];
 const FORMATS: &[&str] = &["archive", "bolt", "snap", "wal"];
 const ETCD: &[&str] = &["etcd"];
 const PLACES: &[&str] = &["datadir", "transport"];
@@ -120,7 +121,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "4, a directory of backups",
         modules: CATALOGUE,
-        uses: &[BASE, IO, &["archive"]],
+        uses: &[BASE, IO, ARCHIVE],
         unaware: &[NOW, NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {

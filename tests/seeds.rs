@@ -4,8 +4,10 @@
 //! an input changed: `SEEDS_BLESS=1 cargo test --test it seeds`.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
+use etcd_rescue::archive::{self, Manifest, Options, Writer, manifest};
 use etcd_rescue::proto::alarm::{self, AlarmMember};
 use etcd_rescue::proto::auth::{Permission, READWRITE, Role, User, UserOptions};
 use etcd_rescue::proto::lease::Lease;
@@ -28,6 +30,7 @@ fn seeds_are_what_is_made() {
     snap_files();
     messages();
     texts();
+    archives();
 }
 
 fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
@@ -90,6 +93,59 @@ fn bolt() {
         "deep-tree-in-small-pages",
         [&[0], &deep[..]].concat(),
     );
+}
+
+fn archives() {
+    let plain: Vec<u8> = (0..90u32).flat_map(|n| (n / 3).to_le_bytes()).collect();
+    let pack = |plain: &[u8]| {
+        let options = Options {
+            piece: 128,
+            level: 1,
+            threads: 1,
+        };
+        let mut writer = Writer::new(Vec::new(), options).unwrap();
+        writer.write_all(plain).unwrap();
+        let (bytes, written) = writer.finish_frames().unwrap();
+        let snapshot = manifest::Snapshot {
+            size: written.size,
+            trailer: true,
+            page_size: 4096,
+            ..manifest::Snapshot::default()
+        };
+        let (made, etcd) = (manifest::Made::default(), manifest::Etcd::default());
+        let mut manifest = Manifest::new(made, snapshot, etcd, written.frames);
+        manifest.source = Some(manifest::Source::default());
+        (bytes, manifest)
+    };
+    let (frames, manifest) = pack(&plain);
+    let tail = archive::tail(&manifest).unwrap();
+    write("container", "ours", [&frames[..], &tail].concat());
+    write("container", "frames-alone", &frames);
+    write(
+        "container",
+        "no-seek-table",
+        [&frames[..], &manifest.encode().unwrap()].concat(),
+    );
+    write("container", "whole", [&[100, 0, 0, 0], &plain[..]].concat());
+    write(
+        "container",
+        "one-byte-changed",
+        [&[100, 9, 0, 1], &plain[..]].concat(),
+    );
+    let (empty, of_nothing) = pack(&[]);
+    let tail_of_nothing = archive::tail(&of_nothing).unwrap();
+    write(
+        "container",
+        "empty",
+        [&empty[..], &tail_of_nothing].concat(),
+    );
+
+    write("manifest", "frame", manifest.encode().unwrap());
+    write("manifest", "json", serde_json::to_vec(&manifest).unwrap());
+    write("manifest", "newer", br#"{"format":2,"needs":"9.0.0"}"#);
+    let table = &tail[manifest.encode().unwrap().len()..];
+    write("seek_table", "frame", table);
+    write("seek_table", "entries", &table[8..table.len() - 9]);
 }
 
 fn etcd() {

@@ -7,7 +7,7 @@
 #   aarch64      the same for aarch64, and qemu to run it
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
-#                strace, and unshare, nsenter and setpriv of util-linux
+#                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
 #   oracles      restic and promtool out of their Debian packages, unpacked under target/tools/debian and
 #                not installed, so that no service starts
 #   demo         what dist/demo.sh calls besides etcd: openssl
@@ -37,7 +37,7 @@ main() {
             build) packages+=(gcc libc6-dev musl-tools protobuf-compiler) ;;
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
-            test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux) ;;
+            test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
             oracles) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;

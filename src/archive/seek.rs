@@ -49,8 +49,8 @@ pub struct Entry {
 pub struct Footer {
     /// Number of entries.
     pub entries: u32,
-    /// Whether each has a checksum.
-    pub checksums: bool,
+    /// Whether entries have checksums, and bits without a meaning; 0 in what is written here.
+    pub descriptor: u8,
 }
 
 impl Footer {
@@ -74,8 +74,10 @@ impl Footer {
                 limits.frames
             )));
         }
-        let checksums = descriptor & HAS_CHECKSUMS != 0;
-        Ok(Some(Footer { entries, checksums }))
+        Ok(Some(Footer {
+            entries,
+            descriptor,
+        }))
     }
 
     /// Bytes of the whole skippable frame.
@@ -83,8 +85,12 @@ impl Footer {
         HEADER as u64 + self.payload()
     }
 
+    fn has_checksums(&self) -> bool {
+        self.descriptor & HAS_CHECKSUMS != 0
+    }
+
     fn payload(&self) -> u64 {
-        let entry = if self.checksums { 12 } else { 8 };
+        let entry = if self.has_checksums() { 12 } else { 8 };
         u64::from(self.entries) * entry + FOOTER as u64
     }
 }
@@ -95,7 +101,7 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>> {
     let number = u32::try_from(entries.len()).map_err(too_many)?;
     let footer = Footer {
         entries: number,
-        checksums: false,
+        descriptor: 0,
     };
     let payload = u32::try_from(footer.payload()).map_err(too_many)?;
     let mut frame = Vec::with_capacity(HEADER + payload as usize);
@@ -127,7 +133,7 @@ pub fn decode(frame: &[u8], footer: Footer) -> Result<Vec<Entry>> {
     for _ in 0..footer.entries {
         let compressed = u32::from_le_bytes(cursor.take_array().map_err(cut)?);
         let decompressed = u32::from_le_bytes(cursor.take_array().map_err(cut)?);
-        if footer.checksums {
+        if footer.has_checksums() {
             cursor.take(4).map_err(cut)?;
         }
         entries.push(Entry {

@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 type Body = fn(&[u8]);
 
 /// Every target and its body: the files in `fuzz/fuzz_targets/` are one line each.
-const TARGETS: [(&str, Body); 12] = [
+const TARGETS: [(&str, Body); 15] = [
     ("build_model", super::fuzz_build_model),
+    ("container", super::fuzz_container),
     ("initial_cluster", super::fuzz_initial_cluster),
     ("keyvalue", super::fuzz_keyvalue),
+    ("manifest", super::fuzz_manifest),
     ("meaning", super::fuzz_meaning),
     ("member", super::fuzz_member),
     ("meta", super::fuzz_meta),
     ("proto", super::fuzz_proto),
+    ("seek_table", super::fuzz_seek_table),
     ("snap", super::fuzz_snap),
     ("snapshot", super::fuzz_snapshot),
     ("stream", super::fuzz_stream),

@@ -1,4 +1,4 @@
-//! Read-only bytes at any offset: a file by positioned reads, or memory.
+//! Read-only bytes at any offset: a file by positioned reads, memory, or something that makes them.
 //!
 //! Whole-file passes go through here: constant memory, an I/O error is an error with its offset, and a
 //! file that shrinks while it is read ends in an error, not in SIGBUS.
@@ -6,11 +6,19 @@
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
 use crate::bytes;
 use crate::error::{Error, Result};
+
+/// Bytes at any offset that no file holds as they are, such as those inside an archive.
+pub trait ReadAt: std::fmt::Debug + Send + Sync {
+    /// Fills `buffer` from `offset`; both lie inside the length that the image was made with. The
+    /// error says what and where.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
+}
 
 /// Bytes to read, with a name for messages.
 #[derive(Debug)]
@@ -24,6 +32,7 @@ pub struct Image {
 enum Backing {
     File(File),
     Memory(Vec<u8>),
+    Reader(Arc<dyn ReadAt>),
 }
 
 impl Image {
@@ -62,6 +71,15 @@ impl Image {
         }
     }
 
+    /// The `len` bytes that `reader` gives.
+    pub fn from_reader(reader: Arc<dyn ReadAt>, name: impl Into<String>, len: u64) -> Image {
+        Image {
+            name: name.into(),
+            len,
+            backing: Backing::Reader(reader),
+        }
+    }
+
     /// Name for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -81,7 +99,7 @@ impl Image {
     pub fn file(&self) -> Option<&File> {
         match &self.backing {
             Backing::File(file) => Some(file),
-            Backing::Memory(_) => None,
+            Backing::Memory(_) | Backing::Reader(_) => None,
         }
     }
 
@@ -105,7 +123,20 @@ impl Image {
                     )),
                 }
             }
+            Backing::Reader(reader) => {
+                let end = offset.checked_add(buffer.len() as u64);
+                if end.is_none_or(|end| end > self.len) {
+                    let eof = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(self.read_error(offset, buffer.len(), eof));
+                }
+                reader.read_at(offset, buffer)
+            }
         }
+    }
+
+    /// Reads it from front to back; an [`Error`] is inside the [`std::io::Error`].
+    pub fn reader(&self) -> impl std::io::Read + '_ {
+        Reader { image: self, at: 0 }
     }
 
     fn read_error(&self, offset: u64, wanted: usize, source: std::io::Error) -> Error {
@@ -114,6 +145,26 @@ impl Image {
             self.name
         ))
         .because(source)
+    }
+}
+
+struct Reader<'i> {
+    image: &'i Image,
+    at: u64,
+}
+
+impl std::io::Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.image.len.saturating_sub(self.at);
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let (filled, _) = buffer.split_at_mut(wanted);
+        self.image
+            .read_at(self.at, filled)
+            .map_err(std::io::Error::other)?;
+        self.at += wanted as u64;
+        Ok(wanted)
     }
 }
 
@@ -128,6 +179,24 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
         assert!(Image::open(&path).is_err());
+    }
+
+    #[test]
+    fn a_reader_is_not_asked_for_what_it_does_not_have() {
+        #[derive(Debug)]
+        struct Sevens;
+        impl ReadAt for Sevens {
+            fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> Result<()> {
+                buffer.fill(7);
+                Ok(())
+            }
+        }
+        let image = Image::from_reader(Arc::new(Sevens), "sevens", 3);
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut image.reader(), &mut all).unwrap();
+        assert_eq!(all, [7, 7, 7]);
+        assert!(image.read_at(2, &mut [0; 2]).is_err());
+        assert!(image.read_at(u64::MAX, &mut [0; 2]).is_err());
     }
 
     #[test]

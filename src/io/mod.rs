@@ -9,4 +9,4 @@ pub mod spool;
 pub mod staged;
 pub mod steady;
 
-pub use image::Image;
+pub use image::{Image, ReadAt};
