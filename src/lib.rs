@@ -31,6 +31,7 @@ pub mod wal;
 
 pub mod etcd;
 
+pub mod catalogue;
 pub mod datadir;
 pub mod snapshot;
 pub mod source;

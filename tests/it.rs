@@ -16,6 +16,7 @@
 mod util;
 
 mod archive;
+mod catalogue;
 mod cli;
 mod crash;
 mod demo;

@@ -8,6 +8,8 @@
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
+#   oracles      restic and promtool out of their Debian packages, unpacked under target/tools/debian and
+#                not installed, so that no service starts
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
 #   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
@@ -28,7 +30,7 @@ cd "$root"
 readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2
 
 main() {
-    (($# > 0)) || set -- build check test etcd bbolt
+    (($# > 0)) || set -- build check test oracles etcd bbolt
     local part packages=() servers=()
     for part in "$@"; do
         case $part in
@@ -36,6 +38,7 @@ main() {
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
+            oracles) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
             etcd) servers+=(all) ;;
@@ -52,6 +55,7 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
+            oracles) unpacked restic usr/bin/restic && unpacked prometheus usr/bin/promtool ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
         esac
@@ -85,6 +89,25 @@ debian() {
     "${sudo[@]}" apt-get -qq update
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq install --no-install-recommends "${missing[@]}" >&2
+}
+
+# Takes one program out of a Debian package without installing the package. The directory appears whole.
+unpacked() {
+    local package=$1 program=$2 to=$target/tools/debian/$1 dir
+    [[ -x $to/$program ]] && return
+    say "unpacking Debian's $package"
+    mkdir -p "$target/tools/debian"
+    dir=$(mktemp -d "$target/tools/debian/.$package.XXXXXX")
+    # As root apt downloads as another user, who may not get into this directory: then it warns.
+    if ! (cd "$dir" && apt-get -qq download "$package" >&2); then
+        rm -rf "$dir"
+        die "cannot get the Debian package $package; run apt-get update as root, then try again"
+    fi
+    dpkg -x "$dir/$package"_*.deb "$dir/root"
+    rm -rf "$to"
+    mv "$dir/root" "$to"
+    rm -rf "$dir"
+    [[ -x $to/$program ]] || die "Debian's $package has no $program"
 }
 
 # rust-toolchain.toml names the toolchain; cargo's first call installs it where rustup is set up to.

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -15,11 +16,20 @@ pub const PARTIAL: &str = ".partial-";
 
 /// Removes what carries a staged name and no lock: its process is gone.
 pub fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
+    remove_stale_where(dir, &|staged_for| staged_for == name, removed)
+}
+
+/// The same for every name that `wanted` wants: it is asked about the name that the file should have got.
+pub fn remove_stale_where(
+    dir: &Path,
+    wanted: &dyn Fn(&OsStr) -> bool,
+    removed: &mut dyn FnMut(&Path),
+) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(());
     };
     for entry in entries.flatten() {
-        if !is_staged_name(&entry.file_name(), name) {
+        if !staged_for(&entry.file_name()).is_some_and(wanted) {
             continue;
         }
         let path = entry.path();
@@ -94,19 +104,21 @@ pub fn staged_name(name: &OsStr) -> OsString {
     staged
 }
 
-/// Whether `found` is what [`staged_name`] makes of `name`, to the letter: names that people choose are not.
-fn is_staged_name(found: &OsStr, name: &OsStr) -> bool {
-    let prefix = staged_prefix(name);
-    let rest = found
-        .as_encoded_bytes()
-        .strip_prefix(prefix.as_encoded_bytes())
-        .and_then(|rest| str::from_utf8(rest).ok());
-    let Some((pid, random)) = rest.and_then(|rest| rest.split_once('-')) else {
-        return false;
-    };
+/// The name that [`staged_name`] has made `found` of, to the letter: names that people choose are none.
+pub fn staged_for(found: &OsStr) -> Option<&OsStr> {
+    let bytes = found.as_encoded_bytes().strip_prefix(b".")?;
+    let partial = PARTIAL.as_bytes();
+    let at = bytes
+        .windows(partial.len())
+        .rposition(|window| window == partial)?;
+    let (name, rest) = bytes.split_at_checked(at)?;
+    let rest = str::from_utf8(rest.strip_prefix(partial)?).ok()?;
+    let (pid, random) = rest.split_once('-')?;
     let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    !pid.is_empty()
+    let ours = !name.is_empty()
+        && !pid.is_empty()
         && pid.chars().all(|c| c.is_ascii_digit())
         && random.len() == 8
-        && random.chars().all(hex)
+        && random.chars().all(hex);
+    ours.then_some(OsStr::from_bytes(name))
 }

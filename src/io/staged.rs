@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::claim::{claim_new, remove_stale, staged_name};
+pub use super::claim::{remove_stale_where, staged_for};
 use super::dirs::{UndoDirs, make_dir, make_dirs, parent_of, sync_dir};
 use super::fault::{create_error, name_error, refuse_read_only, write_error};
 use super::spool::open_tmpfile;

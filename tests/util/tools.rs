@@ -1,8 +1,8 @@
-//! The tools that come with etcd, for files: no server needed. (A server's own etcdctl is
-//! `Etcd::etcdctl`.)
+//! Programs that the tests ask for a second opinion: the tools that come with etcd, for files (a server's
+//! own etcdctl is `Etcd::etcdctl`), restic, promtool.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,6 +34,29 @@ pub fn bbolt<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Output {
     let mut command = command(&versions::bbolt());
     command.args(args);
     process::run(command, None, TIMEOUT)
+}
+
+/// restic, which `tests/setup.sh oracles` unpacked.
+#[track_caller]
+pub fn restic() -> Command {
+    command(&unpacked("restic/usr/bin/restic"))
+}
+
+/// promtool of Prometheus, which `tests/setup.sh oracles` unpacked.
+#[track_caller]
+pub fn promtool() -> Command {
+    command(&unpacked("prometheus/usr/bin/promtool"))
+}
+
+#[track_caller]
+fn unpacked(program: &str) -> PathBuf {
+    let path = super::target_dir().join("tools/debian").join(program);
+    assert!(
+        path.is_file(),
+        "this test needs {}: run tests/setup.sh oracles",
+        path.display()
+    );
+    path
 }
 
 /// A command with nothing of the developer's environment. (`ETCDCTL_API=3` is the default from 3.4 on,

@@ -1,0 +1,20 @@
+//! A directory of backups that is kept for years: what lies in it, what is known of each backup, which
+//! ones stay, who works on it, and what a run tells the world.
+//!
+//! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
+//! [`entry`] brings the two together;
+//! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
+//! backup; [`lock`] keeps two runs apart; [`run`] and [`metrics`] tell the world how a
+//! run went. Nothing here reads
+//! a clock: the time is passed in, so that a year can be simulated.
+
+pub mod compare;
+pub mod entry;
+pub mod keep;
+pub mod lock;
+pub mod metrics;
+pub mod policy;
+pub mod records;
+pub mod run;
+pub mod scan;
+pub mod within;

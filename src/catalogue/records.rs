@@ -1,0 +1,526 @@
+//! What is known of each archive beyond its manifest: when it was proved, what is odd about it, whether a
+//! person wants it kept, whether it was found damaged.
+//!
+//! `.etcd-rescue-catalogue.json` in the directory, 0600, replaced as a whole. Records go by archive id, so
+//! renaming a file changes nothing. Losing the file costs proofs, never backups: what has no record counts as
+//! not verified, and is never removed.
+//!
+//! ```json
+//! {
+//!   "format": 1,
+//!   "records": {
+//!     "0123456789abcdef0123456789abcdef": {
+//!       "order": 17,
+//!       "verified": {"at": "2026-11-23T05:00:07Z", "how": "backup"},
+//!       "suspicious": ["live keys fell by more than half, from 900 to 12"],
+//!       "accepted": "2026-11-23T09:00:00Z",
+//!       "pinned": "2026-11-23T09:00:00Z",
+//!       "damaged": {"at": "2026-12-01T05:00:00Z", "what": "frame 3: …"}
+//!     }
+//!   }
+//! }
+//! ```
+//!
+//! Fields that are not known here are kept. A record that cannot be read is kept as it is, and counts as none.
+//! A file that cannot be read at all is told, moved aside before a new one is written, and never replaced. One of
+//! a newer format is left alone: then nothing can be recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::lock::DirLock;
+use crate::error::{Error, Result};
+use crate::io::staged::{self, StagedFile};
+
+/// Name of the file in the directory.
+pub const NAME: &str = ".etcd-rescue-catalogue.json";
+
+/// The format that is written, and the newest one that is read.
+const FORMAT: u64 = 1;
+
+/// A record takes 200 bytes: this is a directory of 300,000 archives.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// A record outlives its archive by this much: the disk may be away, or the file in another place for a while.
+const OUTLIVES: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// What is known of one archive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number among the backups that were made here: later ones have higher ones, whatever the clock says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u64>,
+    /// The last time it was read from the disk and found whole and good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// What was odd beside the backup before it; nothing if nothing was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspicious: Vec<String>,
+    /// When a person said that what was odd is fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Timestamp>,
+    /// When a person pinned it; nothing if it is not pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Timestamp>,
+    /// When it was last found damaged, unless it was found whole since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<Damaged>,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// That it was found whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// When.
+    pub at: Timestamp,
+    /// By what.
+    pub how: How,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What proved an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// The run that made it, reading it back from the disk.
+    Backup,
+    /// `check --full` or `check --sample`.
+    Check,
+    /// Something of another version.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl std::fmt::Display for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            How::Backup => "backup",
+            How::Check => "check",
+            How::Other(other) => other,
+        })
+    }
+}
+
+/// That it was found damaged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// When.
+    pub at: Timestamp,
+    /// What was wrong, in words.
+    pub what: String,
+    /// Fields of other versions.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Record {
+    /// It was read from the disk and is good: an earlier damage was the disk's mood.
+    pub fn found_good(&mut self, at: Timestamp, how: How) {
+        let extra = Map::new();
+        self.verified = Some(Verified { at, how, extra });
+        self.damaged = None;
+    }
+
+    /// It was read from the disk and is not good.
+    pub fn found_damaged(&mut self, at: Timestamp, what: impl Into<String>) {
+        let (what, extra) = (what.into(), Map::new());
+        self.damaged = Some(Damaged { at, what, extra });
+    }
+
+    /// `pin`
+    pub fn pin(&mut self, at: Timestamp) {
+        self.pinned.get_or_insert(at);
+    }
+
+    /// `unpin`: the rules decide about it again, also if it was kept because it is suspicious.
+    pub fn unpin(&mut self, at: Timestamp) {
+        self.pinned = None;
+        if !self.suspicious.is_empty() {
+            self.accepted.get_or_insert(at);
+        }
+    }
+
+    /// Something is odd about it, and nobody has said that it is fine.
+    pub fn is_suspicious(&self) -> bool {
+        !self.suspicious.is_empty() && self.accepted.is_none()
+    }
+}
+
+/// What is known of the archives of one directory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalogue {
+    /// By archive id.
+    records: BTreeMap<String, Record>,
+    /// Records that cannot be read, as they are.
+    unread: BTreeMap<String, Value>,
+    /// Fields of other versions.
+    extra: Map<String, Value>,
+    state: State,
+}
+
+/// What was found on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Readable,
+    /// Why not.
+    Broken(String),
+    /// Its format.
+    Newer(u64),
+}
+
+/// The file, as far as any version has it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u64,
+    records: BTreeMap<String, Value>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
+
+impl Catalogue {
+    /// Reads the catalogue of a directory; none is an empty one, and so is a broken one, see
+    /// [`Catalogue::problem`]. `Error::failed` when the file is there and cannot be read: to go on as if it were
+    /// empty would forget what it says.
+    pub fn load(dir: &Path) -> Result<Catalogue> {
+        let path = dir.join(NAME);
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let file = File::options()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(&path);
+        let file = match file {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Catalogue::default()),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let mut bytes = Vec::new();
+        file.take(SIZE_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| Error::io("read", &path, e))?;
+        Ok(Catalogue::decode(&bytes))
+    }
+
+    /// Decodes the bytes of the file; never fails, see [`Catalogue::problem`].
+    pub fn decode(bytes: &[u8]) -> Catalogue {
+        let broken = |why: String| Catalogue {
+            state: State::Broken(why),
+            ..Catalogue::default()
+        };
+        if bytes.len() as u64 > SIZE_MAX {
+            return broken(format!("it has more than {SIZE_MAX} bytes"));
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format: u64,
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(Version { format }) if format > FORMAT => {
+                return Catalogue {
+                    state: State::Newer(format),
+                    ..Catalogue::default()
+                };
+            }
+            Ok(Version { format }) if format < FORMAT => {
+                return broken(format!("it has format {format}, expected {FORMAT}"));
+            }
+            _ => {}
+        }
+        let stored: Stored = match serde_json::from_slice(bytes) {
+            Ok(stored) => stored,
+            Err(e) => return broken(e.to_string()),
+        };
+        let mut read = Catalogue {
+            extra: stored.extra,
+            ..Catalogue::default()
+        };
+        for (id, value) in stored.records {
+            match Record::deserialize(&value) {
+                Ok(record) => read.records.insert(id, record).is_some(),
+                Err(_) => read.unread.insert(id, value).is_some(),
+            };
+        }
+        read
+    }
+
+    /// What a person should hear about the file, if anything is wrong with it. What it says counts as nothing.
+    pub fn problem(&self) -> Option<String> {
+        match &self.state {
+            State::Broken(why) => Some(format!(
+                "{NAME} cannot be read, so nothing counts as verified and nothing is pruned until `check DIR --full` has proved it again: {why}"
+            )),
+            State::Newer(format) => Some(format!(
+                "{NAME} has format {format}, this program reads up to {FORMAT}: nothing counts as verified"
+            )),
+            State::Readable if !self.unread.is_empty() => Some(format!(
+                "{} records of {NAME} cannot be read; these archives count as not verified",
+                self.unread.len()
+            )),
+            State::Readable => None,
+        }
+    }
+
+    /// What is known of an archive; nothing says that it is not verified.
+    pub fn get(&self, id: &str) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    /// The record of an archive, to write to. One that could not be read is replaced.
+    pub fn entry(&mut self, id: &str) -> &mut Record {
+        self.unread.remove(id);
+        self.records.entry(id.to_owned()).or_default()
+    }
+
+    /// A backup was made, and proved by reading it back; `suspicious` is what is odd about it.
+    pub fn made(&mut self, id: &str, at: Timestamp, suspicious: Vec<String>) {
+        let last = self
+            .records
+            .values()
+            .filter_map(|record| record.order)
+            .max();
+        let record = self.entry(id);
+        record.order = Some(last.map_or(1, |last| last.saturating_add(1)));
+        record.suspicious = suspicious;
+        record.found_good(at, How::Backup);
+    }
+
+    /// The archive is gone for good.
+    pub fn forget(&mut self, id: &str) {
+        self.records.remove(id);
+        self.unread.remove(id);
+    }
+
+    /// Forgets archives that are not there and were last proved three months ago or earlier. Pinned ones stay.
+    pub fn tidy(&mut self, present: &BTreeSet<String>, now: Timestamp) {
+        self.records.retain(|id, record| {
+            let looked = record.verified.as_ref().map(|verified| verified.at);
+            let looked = looked.max(record.damaged.as_ref().map(|damaged| damaged.at));
+            let recent = looked.is_some_and(|at| now.duration_since(at) < OUTLIVES);
+            present.contains(id) || record.pinned.is_some() || recent
+        });
+    }
+
+    /// Writes it into the directory that `lock` holds, synced. A broken one is first given the name `NAME.broken-TIME`,
+    /// which is returned. `Error::refused` if what is there is of a newer format.
+    pub fn save(&mut self, lock: &DirLock, now: Timestamp) -> Result<Option<PathBuf>> {
+        let path = lock.dir().join(NAME);
+        if let State::Newer(format) = self.state {
+            return Err(Error::refused(format!(
+                "{} has format {format}, this program writes {FORMAT}",
+                path.display()
+            ))
+            .hint("use the newer etcd-rescue that wrote it"));
+        }
+        let aside = match self.state {
+            State::Broken(_) => Some(move_aside(&path, now)?),
+            _ => None,
+        };
+        // From here on the broken one is out of the way, even if the rest fails.
+        self.state = State::Readable;
+        let bytes = self.encode()?;
+        let mut file = StagedFile::create(&path, true)?;
+        file.write_all(&bytes).map_err(|e| file.write_error(e))?;
+        file.commit()?;
+        Ok(aside)
+    }
+
+    /// The bytes of the file.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let failed = |e| Error::failed("cannot encode the catalogue").because(e);
+        let mut records = self.unread.clone();
+        for (id, record) in &self.records {
+            records.insert(id.clone(), serde_json::to_value(record).map_err(failed)?);
+        }
+        let stored = Stored {
+            format: FORMAT,
+            records,
+            extra: self.extra.clone(),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&stored).map_err(failed)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+/// Gives the file a name that nothing has yet.
+fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
+    let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut last = None;
+    for nth in 0..100_u32 {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".broken-{stamp}"));
+        if nth > 0 {
+            name.push(format!("-{nth}"));
+        }
+        let aside = PathBuf::from(name);
+        match staged::move_to_free_name(path, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(e) if aside.symlink_metadata().is_ok() => last = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::failed(format!("cannot move {} aside", path.display()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
+    use super::super::lock::{Attempt, Holder};
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-23T05:00:00Z".parse().unwrap()
+    }
+
+    fn lock(dir: &Path) -> DirLock {
+        let me = Holder::this_process("test", now());
+        match DirLock::attempt(dir, &me).unwrap() {
+            Attempt::Locked(lock) => lock,
+            Attempt::HeldBy(holder) => panic!("held by {holder:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = lock(dir.path());
+        let mut catalogue = Catalogue::load(dir.path()).unwrap();
+        assert_eq!(catalogue, Catalogue::default());
+        catalogue.made("a", now(), Vec::new());
+        catalogue.entry("a").pin(now());
+        catalogue.made("b", now(), vec!["no keys".into()]);
+        assert_eq!(catalogue.get("b").unwrap().order, Some(2));
+        catalogue.entry("b").found_damaged(now(), "frame 3");
+        assert_eq!(catalogue.save(&lock, now()).unwrap(), None);
+        let loaded = Catalogue::load(dir.path()).unwrap();
+        assert_eq!(loaded, catalogue);
+        assert_eq!(loaded.problem(), None);
+        let mode = dir
+            .path()
+            .join(NAME)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let mut record = loaded.get("b").unwrap().clone();
+        assert!(record.is_suspicious());
+        record.unpin(now());
+        record.found_good(now(), How::Check);
+        assert!(!record.is_suspicious() && record.damaged.is_none());
+    }
+
+    #[test]
+    fn what_other_versions_say_is_kept() {
+        let text = serde_json::json!({
+            "format": 1, "novel": [1],
+            "records": {
+                "a": {"verified": {"at": "2026-11-23T05:00:00Z", "how": "prayer", "by": 7}, "colour": "red"},
+                "b": {"verified": "yes"},
+            },
+        });
+        let read = Catalogue::decode(text.to_string().as_bytes());
+        assert!(read.problem().unwrap().starts_with("1 records"));
+        assert_eq!(read.get("b"), None);
+        let how = &read.get("a").unwrap().verified.as_ref().unwrap().how;
+        assert_eq!(how, &How::Other("prayer".into()));
+        let written: Value = serde_json::from_slice(&read.encode().unwrap()).unwrap();
+        assert_eq!(written, text);
+    }
+
+    #[test]
+    fn a_broken_one_is_kept_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = lock(dir.path());
+        let path = dir.path().join(NAME);
+        let whole = Catalogue::default().encode().unwrap();
+        for cut in 0..whole.len() - 2 {
+            let read = Catalogue::decode(&whole[..cut]);
+            assert!(read.problem().is_some(), "cut at {cut}");
+        }
+        for (nth, broken) in [&b""[..], b"{}", b"[1]", b"{\"format\":0,\"records\":{}}"]
+            .into_iter()
+            .enumerate()
+        {
+            std::fs::write(&path, broken).unwrap();
+            let mut catalogue = Catalogue::load(dir.path()).unwrap();
+            assert!(catalogue.problem().unwrap().contains("cannot be read"));
+            catalogue.entry("a").pin(now());
+            let aside = catalogue.save(&lock, now()).unwrap().unwrap();
+            assert_eq!(std::fs::read(&aside).unwrap(), broken);
+            assert_eq!(aside.to_str().unwrap().ends_with("Z"), nth == 0);
+            assert_eq!(catalogue.problem(), None);
+            assert_eq!(catalogue.save(&lock, now()).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_newer_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let newer = br#"{"format":2,"everything":"else"}"#;
+        std::fs::write(dir.path().join(NAME), newer).unwrap();
+        let mut catalogue = Catalogue::load(dir.path()).unwrap();
+        assert!(catalogue.problem().unwrap().contains("format 2"));
+        let error = catalogue.save(&lock(dir.path()), now()).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Refused);
+        assert_eq!(std::fs::read(dir.path().join(NAME)).unwrap(), newer);
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_error_and_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(NAME)).unwrap();
+        assert!(Catalogue::load(dir.path()).is_err());
+    }
+
+    #[test]
+    fn records_outlive_their_archives_for_a_while() {
+        let mut catalogue = Catalogue::default();
+        let long_ago = now() - SignedDuration::from_hours(91 * 24);
+        catalogue.entry("there").found_good(long_ago, How::Backup);
+        catalogue.entry("gone").found_good(long_ago, How::Backup);
+        catalogue.entry("away").found_good(now(), How::Backup);
+        catalogue.entry("pinned").pin(long_ago);
+        catalogue.tidy(&BTreeSet::from(["there".to_owned()]), now());
+        let left: Vec<_> = catalogue.records.keys().collect();
+        assert_eq!(left, ["away", "pinned", "there"]);
+        catalogue.forget("away");
+        assert_eq!(catalogue.get("away"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Catalogue::decode(&bytes).problem();
+        }
+
+        #[test]
+        fn damaged_text_never_proves_what_was_not(at in 0_usize..10_000, byte in any::<u8>()) {
+            let mut catalogue = Catalogue::default();
+            catalogue.entry("aaaa").found_good(now(), How::Backup);
+            catalogue.entry("bbbb").found_damaged(now(), "x");
+            let mut bytes = catalogue.encode().unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let read = Catalogue::decode(&bytes);
+            let verified = read.records.iter().filter(|(_, record)| record.verified.is_some());
+            prop_assert!(verified.count() <= 1);
+            prop_assert!(read.get("bbbb").is_none_or(|record| record.verified.is_none()));
+        }
+    }
+}

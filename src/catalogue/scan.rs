@@ -1,0 +1,247 @@
+//! What lies in a directory of backups, from the ends of the files: no data is read, and no name is believed.
+//!
+//! Two files with the same archive id are one backup with two names. What looks like a backup and is none is a
+//! [`Stranger`], with the reason; it is never counted and never removed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::lock::{self, DirLock};
+use super::records;
+use crate::archive::{self, Archive, Compression, Manifest};
+use crate::error::{Error, Result};
+use crate::io::{Image, dirs, staged};
+use crate::limits::Limits;
+
+/// Files looked at at the same time.
+const THREADS: usize = 8;
+
+/// What a file is: a backup, nothing that would be taken for one, or why it is none.
+type Looked = std::result::Result<Option<Backup>, String>;
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Archives of this program, newest first; ids are unique.
+    pub backups: Vec<Backup>,
+    /// What looks like a backup and is none, by path.
+    pub strangers: Vec<Stranger>,
+    /// What is on its way to its name, or was left by a run that was killed, by path.
+    pub partials: Vec<PathBuf>,
+}
+
+/// An archive of this program.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Other names of the same archive in this directory.
+    pub copies: Vec<PathBuf>,
+    /// Archive id.
+    pub id: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// When its snapshot was taken.
+    pub at: Timestamp,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What is wrong with its container, as far as its end and its length tell.
+    pub flaw: Option<String>,
+}
+
+impl Backup {
+    /// Its name in the directory; what is not UTF-8 is replaced.
+    pub fn file_name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Made by the verb `backup`: only these are ever pruned.
+    pub fn by_backup(&self) -> bool {
+        self.manifest.made.by == "backup"
+    }
+
+    /// All of its names.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let copies = self.copies.iter().map(PathBuf::as_path);
+        std::iter::once(self.path.as_path()).chain(copies)
+    }
+}
+
+/// What looks like a backup and is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it is none.
+    pub why: String,
+}
+
+/// Looks at every file of a directory. `Error::failed` when the directory cannot be read; a file that cannot
+/// be read is a stranger.
+pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan> {
+    let failed = |e| Error::io("read the directory", dir, e);
+    let mut found = Scan::default();
+    let mut by_id: BTreeMap<String, Backup> = BTreeMap::new();
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|path| !is_own(path.file_name().unwrap_or_default()));
+    let staged = |path: &PathBuf| path.file_name().and_then(staged::staged_for).is_some();
+    (found.partials, paths) = paths.into_iter().partition(staged);
+    found.partials.sort();
+    paths.sort();
+    for (path, looked) in paths.iter().zip(look_at_all(&paths, limits)) {
+        match looked {
+            Ok(Some(backup)) => add(&mut by_id, backup),
+            Ok(None) => {}
+            Err(why) => {
+                let path = path.clone();
+                found.strangers.push(Stranger { path, why });
+            }
+        }
+    }
+    found.backups = by_id.into_values().collect();
+    found
+        .backups
+        .sort_by(|a, b| (b.at, &a.path).cmp(&(a.at, &b.path)));
+    Ok(found)
+}
+
+/// Removes what killed runs left on the way to a name that is an archive's or one of ours, and nothing else.
+pub fn remove_stale(lock: &DirLock, removed: &mut dyn FnMut(&Path)) -> Result<()> {
+    let wanted = |name: &OsStr| is_own(name) || name.as_encoded_bytes().ends_with(b".zst");
+    staged::remove_stale_where(lock.dir(), &wanted, removed)
+}
+
+/// Removes a backup under all of its names, and syncs the directory. `Error::refused`, and nothing is removed,
+/// when it was not made by `backup`, or when under one of its names there is something else by now.
+pub fn remove(lock: &DirLock, backup: &Backup, limits: &Limits) -> Result<()> {
+    let refuse =
+        |path: &Path, why: &str| Err(Error::refused(format!("{} stays: {why}", path.display())));
+    if !backup.by_backup() {
+        return refuse(&backup.path, "it was not made by backup");
+    }
+    let mut there = Vec::new();
+    for path in backup.paths() {
+        if path.parent() != Some(lock.dir()) {
+            return refuse(path, "it is in another directory");
+        }
+        match look(path, limits) {
+            Ok(Some(now)) if now.id == backup.id => there.push(path),
+            // Somebody was faster.
+            _ if path.symlink_metadata().is_err() => {}
+            _ => return refuse(path, "it is not the archive that it was"),
+        }
+    }
+    // The one that was looked at goes last: until then the backup is there.
+    for path in there.iter().rev() {
+        std::fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+    }
+    dirs::sync_dir(lock.dir())
+}
+
+/// A second file with the same id is a copy; the one without a flaw is the backup.
+fn add(by_id: &mut BTreeMap<String, Backup>, mut new: Backup) {
+    match by_id.get_mut(&new.id) {
+        Some(old) => {
+            if old.flaw.is_some() && new.flaw.is_none() {
+                std::mem::swap(old, &mut new);
+            }
+            old.copies.push(new.path);
+            old.copies.append(&mut new.copies);
+            old.copies.sort();
+        }
+        None => {
+            by_id.insert(new.id.clone(), new);
+        }
+    }
+}
+
+/// The files that this program keeps beside the backups.
+fn is_own(name: &OsStr) -> bool {
+    let broken = format!("{}.broken-", records::NAME);
+    name == lock::NAME
+        || name == records::NAME
+        || name.as_encoded_bytes().starts_with(broken.as_bytes())
+}
+
+/// Whether a person would take it for a backup.
+fn looks_like_one(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let endings = [".zst", ".db", ".db.gz", ".db.part"];
+    endings
+        .iter()
+        .any(|ending| name.ends_with(ending.as_bytes()))
+}
+
+/// Some at once: a disk that is cold answers several questions in the time of one.
+fn look_at_all(paths: &[PathBuf], limits: &Limits) -> Vec<Looked> {
+    let part = paths.len().div_ceil(THREADS).max(1);
+    std::thread::scope(|scope| {
+        let look_at = |part: &[PathBuf]| part.iter().map(|path| look(path, limits)).collect();
+        let parts: Vec<_> = paths
+            .chunks(part)
+            .map(|part| scope.spawn(move || -> Vec<Looked> { look_at(part) }))
+            .collect();
+        let looked = parts.into_iter().map(|part| part.join());
+        looked
+            .flat_map(|looked| looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+/// What a file is: a backup, nothing that would be taken for one, or why it is none.
+fn look(path: &Path, limits: &Limits) -> Looked {
+    let suspect = looks_like_one(path);
+    let none = |why: String| if suspect { Err(why) } else { Ok(None) };
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(found) if found.is_symlink() => return none("a symbolic link".into()),
+        Ok(_) => return none("no file".into()),
+        Err(e) => return none(e.to_string()),
+    }
+    let opened = Image::open(path).and_then(|image| {
+        let compression = archive::detect(&image)?;
+        Ok((image, compression))
+    });
+    let image = match opened {
+        Ok((image, Some(Compression::Zstd))) => image,
+        Ok((image, _)) if image.is_empty() => return none("empty".into()),
+        Ok(_) => return none("not an archive of this program".into()),
+        Err(e) => return none(e.to_string()),
+    };
+    let bytes = image.len();
+    let archive = match Archive::open(image, limits) {
+        Ok(archive) => archive,
+        Err(e) => return none(e.to_string()),
+    };
+    let findings = archive.findings();
+    let flaw = findings.is_damaged().then(|| {
+        let first = findings.listed().first();
+        first.map_or_else(|| "damaged".to_owned(), ToString::to_string)
+    });
+    let (Some(manifest), Some(id)) = (archive.manifest(), archive.id()) else {
+        return none(match flaw {
+            Some(flaw) => format!("no manifest that can be read: {flaw}"),
+            None => "zstd without a manifest".to_owned(),
+        });
+    };
+    let at = match manifest.made.at.parse() {
+        Ok(at) => at,
+        Err(_) => return Err("its manifest has no time that can be read".to_owned()),
+    };
+    Ok(Some(Backup {
+        path: path.to_owned(),
+        copies: Vec::new(),
+        id: id.to_owned(),
+        bytes,
+        at,
+        manifest: manifest.clone(),
+        flaw,
+    }))
+}
