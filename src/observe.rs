@@ -30,6 +30,7 @@ pub struct Bounded<'a> {
     inner: &'a dyn Observer,
     limit: Duration,
     until: Instant,
+    hint: &'static str,
 }
 
 impl<'a> Bounded<'a> {
@@ -39,7 +40,29 @@ impl<'a> Bounded<'a> {
             inner,
             limit,
             until: Instant::now() + limit,
+            hint: "give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same",
         }
+    }
+
+    /// What to do about it, in other words.
+    #[must_use]
+    pub fn hint(self, hint: &'static str) -> Bounded<'a> {
+        Bounded { hint, ..self }
+    }
+}
+
+/// A span of time for a person: `26h`, `3d 4h`, `5m 10s`.
+pub fn rough(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (first, second) = match seconds {
+        0..60 => return format!("{seconds}s"),
+        60..3600 => ((seconds / 60, "m"), (seconds % 60, "s")),
+        3600..172_800 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "m")),
+        _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
+    };
+    match second.0 {
+        0 => format!("{}{}", first.0, first.1),
+        _ => format!("{}{} {}{}", first.0, first.1, second.0, second.1),
     }
 }
 
@@ -66,10 +89,8 @@ impl Observer for Bounded<'_> {
         if Instant::now() < self.until {
             return Ok(());
         }
-        Err(
-            Error::unreachable(format!("not done within {:?}", self.limit))
-                .hint("give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same"),
-        )
+        let late = format!("not done within {}", rough(self.limit));
+        Err(Error::unreachable(late).hint(self.hint))
     }
 }
 

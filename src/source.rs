@@ -6,10 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
 use crate::archive::{self, Archive, Compression, Layout, Unpacked};
 use crate::bolt::Db;
+use crate::catalogue::latest::latest;
 use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
@@ -22,6 +24,8 @@ use crate::observe::Observer;
 pub enum Input {
     /// A file or a directory.
     Path(PathBuf),
+    /// `DIR --latest`: the newest verified backup in a directory of them.
+    Latest(PathBuf),
     /// `-`
     Stdin,
 }
@@ -87,7 +91,7 @@ impl Candidate {
 impl std::fmt::Display for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Input::Path(path) => path.display().fmt(f),
+            Input::Path(path) | Input::Latest(path) => path.display().fmt(f),
             Input::Stdin => f.write_str("-"),
         }
     }
@@ -107,10 +111,27 @@ pub fn open(
     let candidate = match input {
         Input::Stdin => open_stdin(spool_dirs, observer)?,
         Input::Path(path) => open_path(path, spool_dirs, observer)?,
+        Input::Latest(dir) => {
+            let file = latest(dir, Timestamp::now(), limits)?;
+            observer.notice(&format!("the newest verified backup is {}", file.display()));
+            open_path(&file, spool_dirs, observer)?
+        }
     };
     refuse_foreign(&candidate.image, candidate.image.name())?;
     let candidate = guard_against_running_etcd(candidate, raw, observer)?;
     unpack(candidate, spool_dirs, limits, observer)
+}
+
+/// A file that is open already, and that nobody else has.
+pub fn of_file(
+    file: File,
+    name: &str,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Candidate> {
+    let image = Image::from_file(file, name)?;
+    let origin = Origin::File(PathBuf::from(name));
+    unpack(Candidate::plain(image, origin), &[], limits, observer)
 }
 
 /// Looks into what is compressed.

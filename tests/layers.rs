@@ -30,7 +30,12 @@ const PROVED: &[&str] = &["datadir", "packed", "snapshot", "source", "transport"
 const CATALOGUE: &[&str] = &["catalogue"];
 const CLIENT: &[&str] = &["client"];
 const OPERATIONS: &[&str] = &[
+    "ops::backup",
+    "ops::check",
+    "ops::list",
     "ops::pack",
+    "ops::pin",
+    "ops::prune",
     "ops::restore",
     "ops::save",
     "ops::status",
@@ -117,7 +122,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "4, what was found",
         modules: FOUND,
-        uses: &[BASE, IO, &["archive", "bolt"], PLACES],
+        uses: &[BASE, IO, &["archive", "bolt"], CATALOGUE, PLACES],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {

@@ -4,16 +4,18 @@
 //! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
 //! [`entry`] brings the two together;
 //! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
-//! backup; [`lock`] keeps two runs apart; [`run`] and [`metrics`] tell the world how a
-//! run went. Nothing here reads
-//! a clock: the time is passed in, so that a year can be simulated.
+//! backup; [`lock`] keeps two runs apart; [`prune`] removes; [`latest`] is the one to take; [`run`] and
+//! [`metrics`] tell the world how a run went. Nothing here reads a clock: the time is passed in, so that a
+//! year can be simulated.
 
 pub mod compare;
 pub mod entry;
 pub mod keep;
+pub mod latest;
 pub mod lock;
 pub mod metrics;
 pub mod policy;
+pub mod prune;
 pub mod records;
 pub mod run;
 pub mod scan;

@@ -12,7 +12,7 @@ use super::raw::{Format, ProgressMode, Raw, value};
 use crate::client::{ConnectOptions, Password};
 use crate::error::{Error, Result};
 use crate::limits::Deadlines;
-use crate::ops::{pack, restore, save, status, unpack, verify};
+use crate::ops::{backup, check, list, pack, pin, prune, restore, save, status, unpack, verify};
 use crate::packed::Effort;
 use crate::source::Input;
 
@@ -43,8 +43,27 @@ pub enum Job {
     Pack(pack::Request),
     /// `unpack`
     Unpack(unpack::Request),
+    /// `backup`
+    Backup(backup::Request, Telling),
+    /// `list`
+    List(list::Request),
+    /// `prune`
+    Prune(prune::Request),
+    /// `check`, and whether it speaks to Nagios.
+    Check(check::Request, bool),
+    /// `pin`, `unpin`
+    Pin(pin::Request),
     /// `version`
     Version,
+}
+
+/// Where a backup tells how it went.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// `--report`
+    pub report: Option<PathBuf>,
+    /// `--metrics`
+    pub metrics: Option<PathBuf>,
 }
 
 /// How to tell.
@@ -54,6 +73,8 @@ pub struct Output {
     pub format: Option<Format>,
     /// `--progress`
     pub progress: ProgressMode,
+    /// `--log-format json`
+    pub log_json: bool,
 }
 
 /// What the machine knows that the command line does not.
@@ -83,6 +104,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
     let output = Output {
         format: raw.write_out,
         progress: raw.progress,
+        log_json: raw.log_json,
     };
     let mut debug = match raw.debug {
         true => machine.env.in_effect(command),
@@ -101,7 +123,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         }),
         Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
-            input: input(one(operands, command)?, machine)?,
+            input: input(one(operands, command)?, &raw, machine)?,
             raw: raw.raw,
             full: raw.full,
             spool_dirs: machine.spool_dirs.clone(),
@@ -109,7 +131,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         Command::Pack => {
             let (from, to) = two(operands, command)?;
             Job::Pack(pack::Request {
-                input: input(from, machine)?,
+                input: input(from, &raw, machine)?,
                 raw: raw.raw,
                 output: bytes_operand(to, machine)?,
                 force: raw.force,
@@ -120,13 +142,48 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         Command::Unpack => {
             let (from, to) = two(operands, command)?;
             Job::Unpack(unpack::Request {
-                input: input(from, machine)?,
+                input: input(from, &raw, machine)?,
                 raw: raw.raw,
                 output: bytes_operand(to, machine)?,
                 force: raw.force,
                 spool_dirs: machine.spool_dirs.clone(),
             })
         }
+        Command::Backup => {
+            let telling = Telling {
+                report: raw.report.clone(),
+                metrics: raw.metrics.clone(),
+            };
+            let name = match is_typed(&typed, "name") {
+                true => file_stem(&raw.name)?,
+                false => "etcd".into(),
+            };
+            let request = backup::Request {
+                dir: path(operands, command)?,
+                name,
+                policy: raw.policy.clone(),
+                effort: effort(&raw),
+                lock_wait: raw.lock_wait,
+                timeout: raw.timeout,
+                connect: connect_options(raw, machine)?,
+            };
+            Job::Backup(request, telling)
+        }
+        Command::List => Job::List(list::Request {
+            dir: path(operands, command)?,
+        }),
+        Command::Prune => Job::Prune(prune::Request {
+            dir: path(operands, command)?,
+            policy: raw.policy.clone(),
+            dry_run: raw.dry_run,
+            lock_wait: raw.lock_wait,
+        }),
+        Command::Check => Job::Check(check_request(operands, &raw)?, raw.nagios),
+        Command::Pin | Command::Unpin => Job::Pin(pin::Request {
+            file: path(operands, command)?,
+            pin: command == Command::Pin,
+            lock_wait: raw.lock_wait,
+        }),
         Command::Restore => Job::Restore(restore_request(one(operands, command)?, raw, machine)?),
         Command::Help | Command::Version if operands.is_empty() => Job::Version,
         Command::Help | Command::Version => {
@@ -148,8 +205,12 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
 /// nothing to etcd; what follows a colon there was meant to be a password all the same.
 fn told(job: &Job) -> String {
     let mut text = format!("{job:?}");
-    if let Job::Save(request) = job {
-        let connect = &request.connect;
+    let connect = match job {
+        Job::Save(request) => Some(&request.connect),
+        Job::Backup(request, _) => Some(&request.connect),
+        _ => None,
+    };
+    if let Some(connect) = connect {
         let users = connect.user.iter().map(|(user, _)| user.as_str());
         let in_urls = connect.endpoints.iter().filter_map(|url| {
             let (user, _) = url
@@ -286,8 +347,11 @@ fn effort(raw: &Raw) -> Effort {
     }
 }
 
-fn input(operand: &OsStr, machine: &Machine) -> Result<Input> {
+fn input(operand: &OsStr, raw: &Raw, machine: &Machine) -> Result<Input> {
     if operand == "-" {
+        if raw.latest {
+            return Err(Error::usage("--latest goes with a directory, not with -"));
+        }
         if machine.stdin_is_terminal {
             return Err(Error::usage("- is standard input, and that is a terminal")
                 .hint("name a file, or send one in: etcd-rescue verify - < FILE"));
@@ -295,7 +359,52 @@ fn input(operand: &OsStr, machine: &Machine) -> Result<Input> {
         return Ok(Input::Stdin);
     }
     let path = value::path(operand).map_err(|what| Error::usage(format!("INPUT: {what}")))?;
-    Ok(Input::Path(path))
+    Ok(match raw.latest {
+        true => Input::Latest(path),
+        false => Input::Path(path),
+    })
+}
+
+fn path(operands: &[OsString], command: Command) -> Result<PathBuf> {
+    let operand = one(operands, command)?;
+    let thing = command.doc().operands;
+    value::path(operand).map_err(|what| Error::usage(format!("{thing}: {what}")))
+}
+
+/// What a name of a file may begin with.
+fn file_stem(name: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-{}".contains(c);
+    let rest = ["{host}", "{member}", "{cluster}"]
+        .iter()
+        .fold(name.to_string(), |rest, known| rest.replace(known, ""));
+    if name.starts_with('.')
+        || name.len() > 100
+        || !name.chars().all(plain)
+        || rest.contains(['{', '}'])
+    {
+        return Err(
+            Error::usage(format!("--name {name:?} is no beginning of a file name"))
+                .hint("letters, digits, dots and dashes, and {host}, {member} or {cluster}"),
+        );
+    }
+    Ok(name.into())
+}
+
+fn check_request(operands: &[OsString], raw: &Raw) -> Result<check::Request> {
+    let reread = match (raw.full, raw.sample) {
+        (true, Some(_)) => return Err(Error::usage("--full and --sample: which one?")),
+        (true, None) => check::Reread::Full,
+        (false, Some(number)) => {
+            check::Reread::Sample(usize::try_from(number).unwrap_or(usize::MAX))
+        }
+        (false, None) => check::Reread::None,
+    };
+    Ok(check::Request {
+        dir: path(operands, Command::Check)?,
+        max_age: raw.max_age,
+        reread,
+        lock_wait: raw.lock_wait,
+    })
 }
 
 fn verify_requests(
@@ -312,7 +421,7 @@ fn verify_requests(
     }
     let request = |operand: &OsString| {
         Ok(verify::Request {
-            input: input(operand, machine)?,
+            input: input(operand, &raw, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         })
@@ -421,6 +530,7 @@ fn password_in(file: &PathBuf) -> Result<String> {
 
 fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<restore::Request> {
     let bump = bump(&raw)?;
+    let input = input(operand, &raw, machine)?;
     let Some(data_dir) = raw.data_dir else {
         return Err(wrong(
             Command::Restore,
@@ -428,7 +538,7 @@ fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<resto
         ));
     };
     Ok(restore::Request {
-        input: input(operand, machine)?,
+        input,
         data_dir,
         wal_dir: raw.wal_dir,
         name: raw.name,

@@ -177,7 +177,7 @@ fn a_snapshot_is_not_sent_to_a_terminal_nor_read_from_one() {
         ask_password: &|_| Ok(String::new()),
     };
     assert!(output_operand(OsStr::new("-"), &machine).is_err());
-    assert!(input(OsStr::new("-"), &machine).is_err());
+    assert!(input(OsStr::new("-"), &Raw::default(), &machine).is_err());
     assert!(output_operand(OsStr::new("x"), &machine).is_ok());
     assert_eq!(save_request("save -", &[]).output, save::Output::Stdout);
 }

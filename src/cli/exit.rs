@@ -13,6 +13,10 @@ pub enum Exit {
     Done,
     /// The input is damaged, or its verdict is bad.
     Bad,
+    /// There is no verified backup that is young enough.
+    Late,
+    /// What a monitoring system expects.
+    Nagios(u8),
     /// An error of this kind has been told already.
     Told(Kind),
 }
@@ -31,6 +35,7 @@ pub const CODES: &[(u8, &str)] = &[
         5,
         "the server could not be reached, stopped half way, or refused us",
     ),
+    (6, "check: no verified backup, or too old"),
 ];
 
 /// Ends the process as its outcome says; an error is told first. After a signal the process ends by
@@ -85,6 +90,8 @@ impl Exit {
             Exit::Bad | Exit::Told(Kind::Damaged) => 3,
             Exit::Told(Kind::Refused) => 4,
             Exit::Told(Kind::Unreachable) => 5,
+            Exit::Late => 6,
+            Exit::Nagios(code) => code,
         }
     }
 }
@@ -104,6 +111,7 @@ mod tests {
         ];
         let codes: Vec<u8> = std::iter::once(Exit::Done)
             .chain(kinds.map(Exit::Told))
+            .chain([Exit::Late])
             .map(Exit::code)
             .collect();
         let explained: Vec<u8> = CODES.iter().map(|(code, _)| *code).collect();

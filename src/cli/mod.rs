@@ -31,6 +31,7 @@ use progress::Progress;
 use raw::Format;
 use render::{input_name, input_word};
 
+use crate::catalogue::{metrics, run};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
 fn run() -> Result<Exit> {
     let typed = match parse::parse(std::env::args_os().skip(1))? {
         Parsed::Help(about, length) => return answer(&help::text(about, length)),
+        Parsed::Topic(text) => return answer(text),
         Parsed::Version => return answer(&help::version()),
         Parsed::Run(typed) => typed,
     };
@@ -59,6 +61,7 @@ fn run() -> Result<Exit> {
             ask_password: &tty::ask_password,
         },
     )?;
+    ui::log_json(invocation.output.log_json);
     invocation
         .warnings
         .iter()
@@ -71,6 +74,11 @@ fn run() -> Result<Exit> {
         Job::Restore(request) => restore(&request, invocation.output),
         Job::Pack(request) => pack(&request, invocation.output),
         Job::Unpack(request) => unpack(&request, invocation.output),
+        Job::Backup(request, telling) => backup(&request, &telling, invocation.output),
+        Job::List(request) => list(&request, invocation.output),
+        Job::Prune(request) => prune(&request, invocation.output),
+        Job::Check(request, nagios) => check(&request, nagios, invocation.output),
+        Job::Pin(request) => pin(&request, invocation.output),
         Job::Version => answer(&help::version()),
     }
 }
@@ -226,6 +234,106 @@ fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
         Sum::Unproven => error.hint(RAW),
         _ => error.hint(hint),
     }
+}
+
+/// `backup DIR`: the report and the metrics are written however it ended.
+fn backup(request: &ops::backup::Request, telling: &args::Telling, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let tool = help::version();
+    let (mut report, error) = ops::backup::run(request, tool.trim(), &Limits::default(), &progress);
+    progress.finish();
+    let exit = match (&error, report.outcome) {
+        (Some(error), _) => Exit::Told(error.kind()),
+        (None, run::Outcome::Suspicious) => Exit::Bad,
+        (None, _) => Exit::Done,
+    };
+    report.exit_code = exit.code();
+    let untold = tell_run(&report, telling);
+    report.warnings.iter().for_each(|text| ui::warning(text));
+    for what in &report.suspicious {
+        ui::warning(&format!(
+            "the new backup is suspicious: {what}; nothing was pruned"
+        ));
+    }
+    if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
+        ui::answer(&render::backup::made(&report, format(output)))?;
+    }
+    match (error, untold) {
+        (Some(error), _) | (None, Some(error)) => Err(error),
+        (None, None) => Ok(exit),
+    }
+}
+
+/// Report and metrics; each is tried, whatever becomes of the other.
+fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Option<Error> {
+    let written = telling.report.as_ref().map(|path| report.write(path));
+    let measured = telling
+        .metrics
+        .as_ref()
+        .map(|path| metrics::write(report, path));
+    let failed = [written, measured]
+        .into_iter()
+        .flatten()
+        .filter_map(Result::err);
+    failed
+        .inspect(|error| ui::warning(&error.to_string()))
+        .last()
+}
+
+/// `list DIR`
+fn list(request: &ops::list::Request, output: Output) -> Result<Exit> {
+    let outcome = ops::list::run(request, &Limits::default())?;
+    outcome.problem.iter().for_each(|text| ui::warning(text));
+    answer(&render::backup::listed(&outcome, format(output)))
+}
+
+/// `prune DIR`
+fn prune(request: &ops::prune::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let outcome = ops::prune::run(request, &Limits::default(), &progress)?;
+    progress.finish();
+    outcome.warnings.iter().for_each(|text| ui::warning(text));
+    answer(&render::backup::pruned(request, &outcome, format(output)))
+}
+
+/// `check DIR`
+fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    let checked = ops::check::run(request, &Limits::default(), &progress);
+    progress.finish();
+    if nagios {
+        return match checked {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                let text = error.to_string().replace(['|', '\n'], " ");
+                ui::answer(&format!("ETCD-RESCUE UNKNOWN - {text}\n"))?;
+                Ok(Exit::Nagios(3))
+            }
+            Ok(outcome) => {
+                let (line, code) = render::backup::nagios(request, &outcome);
+                ui::answer(&line)?;
+                Ok(Exit::Nagios(code))
+            }
+        };
+    }
+    let outcome = checked?;
+    outcome.warnings.iter().for_each(|text| ui::warning(text));
+    ui::answer(&render::backup::checked(&outcome, format(output)))?;
+    if let Some(error) = ops::check::error(request, &outcome) {
+        ui::error(&error);
+        return Ok(Exit::Late);
+    }
+    Ok(match outcome.totals.damaged {
+        0 => Exit::Done,
+        _ => Exit::Bad,
+    })
+}
+
+/// `pin FILE`, `unpin FILE`
+fn pin(request: &ops::pin::Request, output: Output) -> Result<Exit> {
+    let progress = Progress::new(output.progress, None);
+    ops::pin::run(request, &Limits::default(), &progress)?;
+    Ok(Exit::Done)
 }
 
 /// What a raw copy is told.

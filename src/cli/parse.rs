@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub enum Parsed {
     /// `-h` or `--help`, about the program or one command. Cannot fail any more.
     Help(Option<Command>, Length),
+    /// `--help report`: a text of its own.
+    Topic(&'static str),
     /// `-V` or `--version`. Cannot fail any more.
     Version,
     /// A command to run.
@@ -82,6 +84,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
 
     if version {
         return Ok(Parsed::Version);
+    }
+    let asked = help.is_some() || words.first().is_some_and(|word| word == "help");
+    if asked && words.last().is_some_and(|word| word == "report") {
+        return Ok(Parsed::Topic(crate::catalogue::run::HELP));
     }
     let mut words = words.into_iter();
     let Some((command, runbook)) = command(&mut words, help.is_some())? else {

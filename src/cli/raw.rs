@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::catalogue::policy::Policy;
+
 /// The values of all flags: typed, from the environment, or their defaults, in that order.
 #[derive(Clone, Default)]
 pub struct Raw {
@@ -42,6 +44,16 @@ pub struct Raw {
     pub level: i32,
     pub threads: Option<usize>,
     pub full: bool,
+    pub policy: Policy,
+    pub report: Option<PathBuf>,
+    pub metrics: Option<PathBuf>,
+    pub timeout: Option<Duration>,
+    pub lock_wait: Duration,
+    pub max_age: Duration,
+    pub sample: Option<u64>,
+    pub nagios: bool,
+    pub latest: bool,
+    pub log_json: bool,
 }
 
 /// `-w`
@@ -126,6 +138,34 @@ pub mod value {
             .map_err(|_| format!("{text:?} is not a whole number from 0 to {}", u64::MAX))
     }
 
+    /// Anything that reads itself.
+    pub fn parsed<T: std::str::FromStr<Err = crate::error::Error>>(
+        value: &OsStr,
+    ) -> Result<T, String> {
+        text(value)?.parse().map_err(|e: T::Err| e.to_string())
+    }
+
+    /// A number of bytes, with K, M, G or T for powers of 1024: `20G`.
+    pub fn bytes(value: &OsStr) -> Result<u64, String> {
+        let text = text(value)?;
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = text.get(digits.len()..).unwrap_or_default();
+        let unit = unit.trim_end_matches('B').trim_end_matches('i');
+        let shift = match unit.to_ascii_uppercase().as_str() {
+            "" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => return Err(format!("{text:?} is not a size, like 500M or 20G")),
+        };
+        let number: Option<u64> = digits.parse().ok();
+        number
+            .and_then(|number| number.checked_mul(1 << shift))
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| format!("{text:?} is not a size, like 500M or 20G"))
+    }
+
     /// What Go's `time.ParseDuration` takes, longer than nothing: `5s`, `1m30s`, `1.5h`, `300ms`.
     pub fn duration(value: &OsStr) -> Result<Duration, String> {
         let text = text(value)?;
@@ -205,6 +245,12 @@ pub mod value {
             assert!(boolean(OsStr::new("yes")).is_err());
             assert_eq!(number(OsStr::new("1000000000")), Ok(1_000_000_000));
             assert!(number(OsStr::new("-1")).is_err());
+            assert_eq!(bytes(OsStr::new("20G")), Ok(20 << 30));
+            assert_eq!(bytes(OsStr::new("500MiB")), Ok(500 << 20));
+            assert_eq!(bytes(OsStr::new("7")), Ok(7));
+            for wrong in ["", "G", "0", "1X", "-1", "99999999T", "1.5G"] {
+                assert!(bytes(OsStr::new(wrong)).is_err(), "{wrong}");
+            }
             assert_eq!(list(OsStr::new(" a, b ,,c")).unwrap(), ["a", "b", "c"]);
             let message = choice(OsStr::new("yaml"), &[("simple", 1), ("json", 2)]).unwrap_err();
             assert_eq!(message, "\"yaml\" is not one of simple, json");

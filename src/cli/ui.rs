@@ -13,7 +13,10 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
 
 use super::humanize::tame;
 use super::render::finding_text;
@@ -22,6 +25,14 @@ use crate::report::{Finding, Report, Severity};
 
 /// Whether the progress line stands on the terminal.
 static LINE_STANDS: Mutex<bool> = Mutex::new(false);
+
+/// Whether lines on standard error are objects.
+static LOG_JSON: AtomicBool = AtomicBool::new(false);
+
+/// `--log-format json`
+pub fn log_json(yes: bool) {
+    LOG_JSON.store(yes, Ordering::Relaxed);
+}
 
 /// Prints the answer.
 pub fn answer(text: &str) -> Result<()> {
@@ -149,7 +160,28 @@ pub fn stderr_takes_a_line() -> bool {
 }
 
 fn line(what: &str, text: &str) {
+    if LOG_JSON.load(Ordering::Relaxed) {
+        return tell(&logged(what, text));
+    }
     tell(&format!("{what} {text}\n"));
+}
+
+/// One object: time, level and message.
+fn logged(what: &str, text: &str) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        level: &'a str,
+        message: &'a str,
+    }
+    let level = ["error", "warning", "note", "hint", "debug"];
+    let level = level.into_iter().find(|level| what.contains(level));
+    let line = Line {
+        time: format!("{:.0}", jiff::Timestamp::now()),
+        level: level.unwrap_or("note"),
+        message: text,
+    };
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
 fn tell(text: &str) {

@@ -73,6 +73,11 @@ impl StagedFile {
         &self.target
     }
 
+    /// Chooses another name in the same directory.
+    pub fn rename_to(&mut self, target: PathBuf) {
+        self.target = target;
+    }
+
     /// The directory it will be in.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -4,7 +4,7 @@ use super::super::commands::Command;
 use super::super::raw::value;
 use super::{Flag, PLAIN};
 
-const PACKERS: &[Command] = &[Command::Save, Command::Pack];
+const PACKERS: &[Command] = &[Command::Save, Command::Pack, Command::Backup];
 
 pub const FLAGS: &[Flag] = &[
     Flag {
@@ -43,9 +43,10 @@ pub const FLAGS: &[Flag] = &[
     },
     Flag {
         long: "full",
-        commands: &[Command::Status],
-        short_doc: "look inside an archive",
-        long_doc: "Without it, what the manifest of an archive says is printed as it is, without reading the data.",
+        commands: &[Command::Status, Command::Check],
+        short_doc: "read all of the data",
+        long_doc: "status then looks inside an archive, instead of printing what its manifest says; check verifies every archive from the disk, \
+                   which shows whether it rots.",
         update: |raw, value| {
             raw.full = value::boolean(value)?;
             Ok(())

@@ -4,7 +4,7 @@ use super::super::commands::Command;
 use super::super::raw::value;
 use super::{Flag, PLAIN};
 
-const SAVE: &[Command] = &[Command::Save];
+const SAVERS: &[Command] = &[Command::Save, Command::Backup];
 
 pub const FLAGS: &[Flag] = &[
     Flag {
@@ -12,7 +12,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("LIST"),
         env: true,
         default: "127.0.0.1:2379",
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "where etcd listens for clients",
         long_doc: "Separated by commas; the flag may be repeated. Forms: HOST:PORT, http://HOST:PORT, https://HOST:PORT, unix:PATH, unixs:PATH. \
                    The form decides, for each, whether TLS is spoken: https and unixs always, http never, the others when a \
@@ -27,7 +27,7 @@ pub const FLAGS: &[Flag] = &[
         long: "cacert",
         value: Some("FILE"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "trust servers that this CA vouches for",
         long_doc: "PEM. Without it, the public CAs built into this program are trusted.",
         update: |raw, value| {
@@ -40,7 +40,7 @@ pub const FLAGS: &[Flag] = &[
         long: "cert",
         value: Some("FILE"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "show the server this certificate",
         long_doc: "PEM, with intermediate certificates after it if there are any. Needs --key.",
         update: |raw, value| {
@@ -53,7 +53,7 @@ pub const FLAGS: &[Flag] = &[
         long: "key",
         value: Some("FILE"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "the private key of --cert",
         long_doc: "PEM.",
         update: |raw, value| {
@@ -66,7 +66,7 @@ pub const FLAGS: &[Flag] = &[
         long: "user",
         value: Some("NAME[:PASSWORD]"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "log in; a snapshot needs the root role",
         long_doc: "Split at the first colon unless --password or --password-file is given. Without a password it is asked for on the terminal.",
         update: |raw, value| {
@@ -79,7 +79,7 @@ pub const FLAGS: &[Flag] = &[
         long: "password",
         value: Some("PASSWORD"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "password of --user",
         long_doc: "--user is then taken whole. Whoever can list processes can read this; --password-file cannot be read that way.",
         update: |raw, value| {
@@ -92,7 +92,7 @@ pub const FLAGS: &[Flag] = &[
         long: "password-file",
         value: Some("FILE"),
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "read the password of --user from here",
         long_doc: "One line; --user is then taken whole.",
         update: |raw, value| {
@@ -105,7 +105,7 @@ pub const FLAGS: &[Flag] = &[
         long: "insecure-transport",
         env: true,
         default: "true",
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "do not insist on TLS",
         long_doc: "--insecure-transport=false speaks TLS even where nothing else asks for it. True switches nothing off.",
         update: |raw, value| {
@@ -117,7 +117,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "insecure-skip-tls-verify",
         env: true,
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "speak TLS with whoever answers",
         long_doc: "The server's certificate is not checked: anyone on the way can read the snapshot and the password, or give you another snapshot.",
         update: |raw, value| {
@@ -131,7 +131,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         env: true,
         default: "2s",
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "limit for connecting, TLS included",
         long_doc: "",
         update: |raw, value| {
@@ -145,7 +145,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         env: true,
         default: "5s",
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "limit for a single call",
         long_doc: "The snapshot stream may take as long as it makes progress (--idle-timeout), unless this flag or its variable is given: then it \
                    bounds the whole save, as with etcdctl.",
@@ -160,7 +160,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         env: true,
         default: "2s",
-        commands: SAVE,
+        commands: SAVERS,
         rare: true,
         short_doc: "ping the server this often",
         long_doc: "Less than 10s is raised to 10s, as in etcdctl: etcd hangs up on clients that ping more often.",
@@ -175,7 +175,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         env: true,
         default: "6s",
-        commands: SAVE,
+        commands: SAVERS,
         rare: true,
         short_doc: "limit for an unanswered ping",
         long_doc: "",
@@ -189,7 +189,7 @@ pub const FLAGS: &[Flag] = &[
         long: "idle-timeout",
         value: Some("DURATION"),
         default: "30s",
-        commands: SAVE,
+        commands: SAVERS,
         short_doc: "limit for a stream that stands still",
         long_doc: "",
         update: |raw, value| {

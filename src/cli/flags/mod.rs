@@ -5,6 +5,7 @@
 //! they have the flag (`compat.md` 2.2 and 2.9).
 
 mod archive;
+mod backup;
 mod connect;
 mod output;
 mod restore;
@@ -71,6 +72,10 @@ pub static SECTIONS: &[Section] = &[
         flags: restore::FLAGS,
     },
     Section {
+        title: "Directories of backups",
+        flags: backup::FLAGS,
+    },
+    Section {
         title: "Archives",
         flags: archive::FLAGS,
     },
@@ -104,7 +109,6 @@ pub const ELSEWHERE: &[&str] = &[
     "insecure-discovery",
     "max-recv-bytes",
     "max-request-bytes",
-    "timeout",
 ];
 
 impl Flag {

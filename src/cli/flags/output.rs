@@ -11,6 +11,12 @@ const ALL: &[Command] = &[
     Command::Restore,
     Command::Pack,
     Command::Unpack,
+    Command::Backup,
+    Command::List,
+    Command::Prune,
+    Command::Check,
+    Command::Pin,
+    Command::Unpin,
 ];
 const READERS: &[Command] = &[
     Command::Verify,
@@ -84,6 +90,31 @@ pub const FLAGS: &[Flag] = &[
                    checked all the same. A SHA-256 that is there and wrong is never accepted.",
         update: |raw, value| {
             raw.raw = value::boolean(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Flag {
+        long: "latest",
+        commands: READERS,
+        short_doc: "INPUT is a directory: take its newest verified backup",
+        long_doc: "",
+        update: |raw, value| {
+            raw.latest = value::boolean(value)?;
+            Ok(())
+        },
+        ..PLAIN
+    },
+    Flag {
+        long: "log-format",
+        value: Some("FORMAT"),
+        default: "text",
+        commands: ALL,
+        rare: true,
+        short_doc: "text or json, for what goes to standard error",
+        long_doc: "json: each error, warning and note is an object on a line, with time, level and message, for journald and container logs.",
+        update: |raw, value| {
+            raw.log_json = value::choice(value, &[("text", false), ("json", true)])?;
             Ok(())
         },
         ..PLAIN

@@ -35,9 +35,10 @@ pub const FLAGS: &[Flag] = &[
         long: "name",
         value: Some("NAME"),
         default: "default",
-        commands: RESTORE,
-        short_doc: "name of this member",
-        long_doc: "It is one of the names in --initial-cluster.",
+        commands: &[Command::Restore, Command::Backup],
+        short_doc: "restore: this member; backup: the files",
+        long_doc: "restore: one of the names in --initial-cluster. backup: what names of files begin with, NAME-TIME-revREVISION.db.zst; {host}, \
+                   {member} and {cluster} stand for the host, the member and the cluster id; there the default is etcd.",
         update: |raw, value| {
             raw.name = value::word(value)?;
             Ok(())
@@ -84,6 +85,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "skip-hash-check",
         commands: RESTORE,
+        rare: true,
         short_doc: "the same as --raw, by etcdutl's name",
         long_doc: "Structure and meaning are checked all the same.",
         update: |raw, value| {
@@ -118,6 +120,7 @@ pub const FLAGS: &[Flag] = &[
     Flag {
         long: "mark-compacted",
         commands: RESTORE,
+        rare: true,
         short_doc: "implied by --bump-revision",
         long_doc: "",
         update: |raw, value| {
@@ -162,7 +165,7 @@ pub const FLAGS: &[Flag] = &[
     },
     Flag {
         long: "dry-run",
-        commands: RESTORE,
+        commands: &[Command::Restore, Command::Prune],
         short_doc: "print the plan, write nothing",
         long_doc: "Everything is checked as it would be otherwise.",
         update: |raw, value| {

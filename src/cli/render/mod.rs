@@ -4,6 +4,7 @@
 //! person; `json` is one document with everything, its keys in camelCase as etcdutl's are, ids in
 //! hexadecimal as logs have them; `fields` is a line for each value.
 
+pub mod backup;
 pub mod facts;
 pub mod pack;
 pub mod restore;
@@ -27,6 +28,7 @@ fn json(document: &impl Serialize) -> String {
 pub fn input_name(input: &Input) -> String {
     match input {
         Input::Path(path) => path.display().to_string(),
+        Input::Latest(dir) => format!("the newest backup in {}", dir.display()),
         Input::Stdin => "standard input".into(),
     }
 }
@@ -34,7 +36,7 @@ pub fn input_name(input: &Input) -> String {
 /// An input as it was typed.
 pub fn input_word(input: &Input) -> String {
     match input {
-        Input::Path(path) => path.display().to_string(),
+        Input::Path(path) | Input::Latest(path) => path.display().to_string(),
         Input::Stdin => "-".into(),
     }
 }

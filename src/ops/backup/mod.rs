@@ -1,0 +1,320 @@
+//! Backup, the verb for cron: save into an archive, read it back from the disk, name it, prune, report.
+//!
+//! A run that fails leaves the directory as it was; what happened is in the [`RunReport`] either way.
+
+mod room;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::fs::Advice;
+
+use crate::archive::manifest::Manifest;
+use crate::catalogue::compare::{self, Vitals};
+use crate::catalogue::entry::{self, Entry};
+use crate::catalogue::lock::{self, DirLock, Holder};
+use crate::catalogue::policy::Policy;
+use crate::catalogue::prune::Pruning;
+use crate::catalogue::records::Catalogue;
+use crate::catalogue::run::{Failover, Outcome, Pruned, RunReport, Stage};
+use crate::catalogue::scan;
+use crate::client::ConnectOptions;
+use crate::error::{Error, Result};
+use crate::intake;
+use crate::io::staged::StagedFile;
+use crate::limits::Limits;
+use crate::observe::{Bounded, Observer};
+use crate::packed::{By, Effort};
+use crate::snapshot::{self, Listeners, Options, Verified};
+use crate::source;
+
+/// What to back up, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The directory of the backups.
+    pub dir: PathBuf,
+    /// How to reach the cluster.
+    pub connect: ConnectOptions,
+    /// What names of backups begin with.
+    pub name: String,
+    /// What stays.
+    pub policy: Policy,
+    /// How to pack.
+    pub effort: Effort,
+    /// How long to wait for another run to end.
+    pub lock_wait: Duration,
+    /// How long the whole run may take.
+    pub timeout: Option<Duration>,
+}
+
+/// Runs it. The report is complete but for its exit code, which only the caller knows; the error is what ended
+/// the run, or what went wrong after the backup was made.
+pub fn run(
+    request: &Request,
+    tool: &str,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> (RunReport, Option<Error>) {
+    let (started, now) = (Instant::now(), Timestamp::now());
+    let host = Holder::this_process("", now).host;
+    let mut report = RunReport::begin(tool, &host, &request.dir, now);
+    let bounded = request.timeout.map(|limit| {
+        Bounded::new(observer, limit)
+            .hint("give --timeout more time; the directory is as it was before")
+    });
+    let run = Run {
+        request,
+        limits,
+        observer: match &bounded {
+            Some(bounded) => bounded,
+            None => observer,
+        },
+        stage: Cell::new(Stage::Lock),
+    };
+    let error = run.all(&mut report).err();
+    if let Some(error) = &error {
+        // Once it has its name, the backup is made, whatever happens then.
+        match report.saved {
+            Some(_) => {
+                report.stage = run.stage.get();
+                report.error = Some(error.into());
+            }
+            None => report.fail(run.stage.get(), error, 1),
+        }
+    }
+    run.look_around(&mut report);
+    report.end(Timestamp::now(), started.elapsed());
+    (report, error)
+}
+
+struct Run<'a> {
+    request: &'a Request,
+    limits: &'a Limits,
+    observer: &'a dyn Observer,
+    stage: Cell<Stage>,
+}
+
+/// An archive that is proved and has no name yet.
+struct Made {
+    staged: StagedFile,
+    manifest: Manifest,
+    id: String,
+}
+
+impl Run<'_> {
+    fn all(&self, report: &mut RunReport) -> Result<()> {
+        let lock = self.lock()?;
+        report.warnings.extend(lock.warning());
+        self.enter(Stage::Clean)?;
+        scan::remove_stale(&lock, &mut |path| {
+            let gone = format!("removed {}, left by a run that was killed", path.display());
+            report.warnings.push(gone);
+        })?;
+        let found = scan::scan(lock.dir(), self.limits)?;
+        let mut catalogue = Catalogue::load(lock.dir())?;
+        report.warnings.extend(catalogue.problem());
+        let entries = entry::entries(&found, &catalogue);
+        let before = entry::last_verified(&entries, Timestamp::now());
+        let made = self.make(before, report)?;
+        self.enter(Stage::Compare)?;
+        let suspicious = compare::suspicious(before.map(Entry::vitals).as_ref(), &vitals(&made));
+        let suspicious: Vec<String> = suspicious.iter().map(ToString::to_string).collect();
+        self.name(made, &lock, &mut catalogue, &suspicious)?;
+        report.outcome = match suspicious.is_empty() {
+            true => Outcome::Saved,
+            false => Outcome::Suspicious,
+        };
+        report.suspicious = suspicious;
+        let found = scan::scan(lock.dir(), self.limits)?;
+        let entries = entry::entries(&found, &catalogue);
+        report.saved = newest_made(&entries).and_then(Entry::report);
+        self.enter(Stage::Prune)?;
+        report.pruned = Some(self.prune(&lock, &mut catalogue, report.outcome)?);
+        self.stage.set(Stage::Done);
+        report.stage = Stage::Done;
+        Ok(())
+    }
+
+    fn enter(&self, stage: Stage) -> Result<()> {
+        self.stage.set(stage);
+        self.observer.check()
+    }
+
+    fn lock(&self) -> Result<DirLock> {
+        let dir = &self.request.dir;
+        if !dir.is_dir() {
+            // Made here, it could be on the wrong disk: below a mount point that is not mounted.
+            let missing = format!("{} is not a directory", dir.display());
+            return Err(Error::refused(missing).hint(format!("mkdir -m 700 -p {}", dir.display())));
+        }
+        let me = Holder::this_process(format!("backup {}", dir.display()), Timestamp::now());
+        let patience = lock::patience(self.request.lock_wait, self.observer);
+        DirLock::acquire(dir, &me, &mut { patience })
+    }
+
+    /// From a member into an archive that is proved twice: as it came in, and as the disk has it.
+    fn make(&self, before: Option<&Entry>, report: &mut RunReport) -> Result<Made> {
+        self.enter(Stage::Save)?;
+        let pending = self
+            .request
+            .dir
+            .join(format!("{}-pending.db.zst", self.request.name));
+        let options = self.request.effort.beside_a_server();
+        let taken = intake::take(&self.request.connect, self.observer, &mut |client, from| {
+            self.enter(Stage::Space)?;
+            room::check(&self.request.dir, from.member.db_size, before)?;
+            self.enter(Stage::Save)?;
+            let mut staged = StagedFile::create(&pending, false)?;
+            let by = (By::Backup, options);
+            let packed = intake::packed(client, from, &mut staged, by, self.limits, self.observer)?;
+            Ok((staged, packed.manifest))
+        })?;
+        let failover = |(endpoint, error): (String, Error)| Failover {
+            endpoint,
+            error: error.to_string(),
+        };
+        report.failovers = taken.failed.into_iter().map(failover).collect();
+        let (staged, manifest) = taken.got;
+        self.enter(Stage::Verify)?;
+        let id = self.read_back(&staged, &manifest)?;
+        Ok(Made {
+            staged,
+            manifest,
+            id,
+        })
+    }
+
+    /// Reads it from the disk, not from memory, and proves all of it once more. Returns the archive's id.
+    fn read_back(&self, staged: &StagedFile, meant: &Manifest) -> Result<String> {
+        let name = Path::new("the new backup");
+        let failed = |e: std::io::Error| Error::io("read back", name, e);
+        let file = staged.file();
+        file.sync_all().map_err(|e| staged.write_error(e))?;
+        // All of it is on the disk: what is dropped now must come from there.
+        rustix::fs::fadvise(file, 0, None, Advice::DontNeed).map_err(|e| failed(e.into()))?;
+        let read = file.try_clone().map_err(failed)?;
+        let candidate = source::of_file(read, "the new backup", self.limits, self.observer)?;
+        let id = candidate
+            .archive()
+            .and_then(|archive| archive.id().map(str::to_owned));
+        let same = candidate.archive().and_then(|archive| archive.manifest()) == Some(meant);
+        let options = Options::default();
+        let verified = snapshot::verify(
+            candidate,
+            options,
+            self.limits,
+            self.observer,
+            Listeners::default(),
+        )?;
+        match (verified, id, same) {
+            (Verified::Good(_), Some(id), true) => Ok(id),
+            (verified, ..) => {
+                let verdict = verified.into_verdict();
+                let first = verdict.report.listed().first().map(ToString::to_string);
+                let first = first.unwrap_or_else(|| "another manifest".into());
+                Err(Error::failed(format!(
+                    "what the disk gives back is not what was written to {}: {first}",
+                    self.request.dir.display()
+                ))
+                .hint("the disk or the memory of this machine cannot be trusted: back up to another place"))
+            }
+        }
+    }
+
+    /// The record comes first: one without an archive means nothing, an archive without one counts as not verified.
+    fn name(
+        &self,
+        mut made: Made,
+        lock: &DirLock,
+        catalogue: &mut Catalogue,
+        suspicious: &[String],
+    ) -> Result<()> {
+        let now = Timestamp::now();
+        catalogue.made(&made.id, now, suspicious.to_vec());
+        catalogue.save(lock, now)?;
+        let at: Timestamp = made.manifest.made.at.parse().unwrap_or(now);
+        let stem = format!(
+            "{}-{}-rev{}",
+            self.prefix(&made.manifest),
+            at.strftime("%Y%m%dT%H%M%SZ"),
+            made.manifest.etcd.revision
+        );
+        let free = |name: &String| !self.request.dir.join(name).exists();
+        let mut names = std::iter::once(format!("{stem}.db.zst"))
+            .chain((2..1000).map(|nth| format!("{stem}-{nth}.db.zst")));
+        let name = names.find(free).unwrap_or_else(|| format!("{stem}.db.zst"));
+        made.staged.rename_to(self.request.dir.join(name));
+        made.staged.commit().inspect_err(|_| {
+            catalogue.forget(&made.id);
+            let _ = catalogue.save(lock, now);
+        })
+    }
+
+    /// What the name begins with, its placeholders filled.
+    fn prefix(&self, manifest: &Manifest) -> String {
+        let source = manifest.source.as_ref();
+        let member = source.and_then(|source| source.member_name.clone());
+        let cluster = source.map(|source| source.cluster_id.clone());
+        let host = Holder::this_process("", Timestamp::now()).host;
+        let filled = self.request.name.replace("{host}", &plain(&host));
+        let filled = filled.replace("{member}", &plain(&member.unwrap_or_default()));
+        filled.replace("{cluster}", &plain(&cluster.unwrap_or_default()))
+    }
+
+    fn prune(&self, lock: &DirLock, catalogue: &mut Catalogue, outcome: Outcome) -> Result<Pruned> {
+        if outcome == Outcome::Suspicious {
+            return Ok(Pruned {
+                skipped: Some("the new backup is suspicious".into()),
+                ..Pruned::default()
+            });
+        }
+        let now = Timestamp::now();
+        let found = scan::scan(lock.dir(), self.limits)?;
+        let pruning = Pruning::plan(&found, catalogue, &self.request.policy, now);
+        pruning.carry_out(lock, catalogue, now, self.limits, &mut || {
+            self.observer.check()
+        })
+    }
+
+    /// What is there now. Nothing that goes wrong here may hide what went wrong before.
+    fn look_around(&self, report: &mut RunReport) {
+        let dir = &self.request.dir;
+        let looked = scan::scan(dir, self.limits).and_then(|found| {
+            let catalogue = Catalogue::load(dir)?;
+            Ok((entry::entries(&found, &catalogue), found))
+        });
+        if let Ok((entries, found)) = looked {
+            report.last_good =
+                entry::last_verified(&entries, Timestamp::now()).and_then(Entry::report);
+            report.backups = Some(entry::totals(&entries, &found));
+        }
+    }
+}
+
+fn vitals(made: &Made) -> Vitals {
+    let source = made.manifest.source.as_ref();
+    Vitals {
+        cluster_id: source.map(|source| source.cluster_id.clone()),
+        revision: made.manifest.etcd.revision,
+        live_keys: made.manifest.etcd.live_keys,
+    }
+}
+
+/// What others call themselves, as far as it suits a file name.
+fn plain(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    name.chars().take(64).map(plain).collect()
+}
+
+/// The one that was recorded last.
+fn newest_made(entries: &[Entry]) -> Option<&Entry> {
+    entries.iter().max_by_key(|entry| entry.record.order)
+}
