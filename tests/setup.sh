@@ -8,6 +8,7 @@
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux
+#   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
 #   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
@@ -28,7 +29,7 @@ cd "$root"
 readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2
 
 main() {
-    (($# > 0)) || set -- build check test etcd bbolt
+    (($# > 0)) || set -- build check test dist etcd bbolt
     local part packages=() servers=()
     for part in "$@"; do
         case $part in
@@ -36,6 +37,7 @@ main() {
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux) ;;
+            dist) packages+=(systemd shellcheck util-linux busybox-static) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
             etcd) servers+=(all) ;;
@@ -52,6 +54,7 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
+            dist) "$tests/dist/build.sh" ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
         esac
