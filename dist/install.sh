@@ -108,7 +108,9 @@ find_etcd() {
     else
         look_for_etcd
     fi
+    plain "$endpoints"
     for file in "$cacert" "$cert" "$key"; do
+        plain "$file"
         if [ -n "$file" ] && [ ! -f "$root$file" ]; then
             die "$found: there is no $root$file" "say how to reach etcd with --endpoints, --cacert, --cert and --key"
         fi
@@ -197,6 +199,13 @@ read_etcd() {
     fi
 }
 
+# Nothing that systemd and sh would read differently, or split.
+plain() {
+    case $1 in
+        *[!a-zA-Z0-9._:,/@=+~[\]-]*) die "$found has what cannot be written down for both systemd and sh: $1" ;;
+    esac
+}
+
 # A variable of the file, by its own name or that of etcd's flag.
 variable() {
     case $1 in
@@ -230,6 +239,7 @@ endpoint() {
 }
 
 find_metrics() {
+    plain "$metrics"
     if [ -n "$metrics" ]; then
         [ -d "$root$metrics" ] || die "--metrics-dir: there is no directory $root$metrics"
         return
@@ -312,11 +322,8 @@ ETCD_RESCUE_CHECK_FLAGS='--max-age 4h --sample 2'
 END
 }
 
-# For systemd and for sh alike.
-quoted() {
-    case $1 in *[\'\"\\\$\`%]*) die "cannot write this down for both systemd and sh: $1" ;; esac
-    echo "'$1'"
-}
+# For systemd and for sh alike; see plain.
+quoted() { echo "'$1'"; }
 
 # What the unit cannot do as it is: uid 0 without capabilities, two places for metrics.
 drop_in() {

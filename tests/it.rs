@@ -18,6 +18,7 @@ mod util;
 mod cli;
 mod crash;
 mod demo;
+mod dist;
 mod golden;
 mod hostile;
 mod interop;

@@ -1,0 +1,35 @@
+//! The alarms: rules that Prometheus takes, and that fire when they should and only then.
+
+use std::fs;
+use std::path::Path;
+
+use super::kubernetes::manifest;
+use super::{run, text, tool};
+use crate::util::temp_dir;
+
+#[test]
+fn alarms_fire_when_backups_stop() {
+    let dir = temp_dir();
+    let rules = dir.path().join("rules.json");
+    // JSON is YAML: spec is a rule file as it stands.
+    fs::write(&rules, manifest("prometheusrule.yaml")["spec"].to_string()).unwrap();
+    run(
+        &tool("promtool"),
+        ["check".as_ref(), "rules".as_ref(), rules.as_os_str()],
+    )
+    .ok()
+    .stdout_has("3 rules found");
+
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/alarms.test.yml");
+    let test = dir.path().join("alarms.test.yml");
+    fs::copy(&cases, &test).unwrap();
+    let args = ["test".as_ref(), "rules".as_ref(), test.as_os_str()];
+    run(&tool("promtool"), args).ok();
+
+    // The same with a rule that sleeps longer does not pass.
+    let lazy = text(&rules).replace("> 4 * 3600", "> 9 * 3600");
+    fs::write(&rules, lazy).unwrap();
+    run(&tool("promtool"), args)
+        .code(1)
+        .stderr_has("EtcdBackupTooOld");
+}
