@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::util::process::{self, Output};
-use crate::util::{must_have, target_dir};
+use crate::util::{must_have, target_dir, tree};
 
 /// A file of dist/.
 fn dist(name: &str) -> PathBuf {
@@ -54,8 +54,16 @@ fn run<I: IntoIterator<Item: AsRef<OsStr>>>(program: &Path, args: I) -> Output {
 #[test]
 fn the_scripts_please_shellcheck() {
     let shellcheck = must_have("/usr/bin/shellcheck");
-    let scripts = ["install.sh", "build.sh", "check-static.sh", "demo.sh"].map(dist);
-    run(&shellcheck, scripts).ok();
+    for entry in tree::names(&dist("")) {
+        if entry.ends_with(".sh") {
+            let root = format!("--source-path={}", env!("CARGO_MANIFEST_DIR"));
+            run(
+                &shellcheck,
+                [root.as_ref(), "-x".as_ref(), dist(&entry).as_os_str()],
+            )
+            .ok();
+        }
+    }
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let scripts = ["setup.sh", "run.sh", "etcd/build.sh", "dist/build.sh"];
     run(&shellcheck, scripts.map(|name| tests.join(name))).ok();

@@ -18,7 +18,7 @@ fn alarms_fire_when_backups_stop() {
         ["check".as_ref(), "rules".as_ref(), rules.as_os_str()],
     )
     .ok()
-    .stdout_has("3 rules found");
+    .stdout_has("5 rules found");
 
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/alarms.test.yml");
     let test = dir.path().join("alarms.test.yml");
