@@ -20,8 +20,8 @@
 #   --metrics-dir DIR  where node_exporter looks for *.prom; without it the usual places
 #
 # Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused. Run again, it changes only what differs.
-# Needs systemd/, cron/ and layouts.sh beside it, a POSIX shell, and coreutils or busybox. Tried in made-up trees and with a stand-in for
-# systemctl; starting the timers on a node that systemd has booted was not tried.
+# Needs systemd/, cron/ and layouts.sh beside it, a POSIX shell, and coreutils or busybox. Tried in made-up trees,
+# one of them then booted (tests/dist/boot.sh). Its own calls of systemctl were tried with a stand-in alone.
 set -eu
 umask 022
 

@@ -37,7 +37,7 @@ main() {
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux) ;;
-            dist) packages+=(systemd shellcheck util-linux busybox-static) ;;
+            dist) packages+=(systemd shellcheck util-linux mount iproute2 bsdutils busybox-static) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
             etcd) servers+=(all) ;;
