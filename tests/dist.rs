@@ -66,6 +66,12 @@ fn the_scripts_please_shellcheck() {
         }
     }
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let scripts = ["setup.sh", "run.sh", "etcd/build.sh", "dist/build.sh"];
+    let scripts = [
+        "setup.sh",
+        "run.sh",
+        "etcd/build.sh",
+        "dist/build.sh",
+        "dist/boot.sh",
+    ];
     run(&shellcheck, scripts.map(|name| tests.join(name))).ok();
 }

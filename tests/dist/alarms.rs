@@ -33,3 +33,29 @@ fn alarms_fire_when_backups_stop() {
         .code(1)
         .stderr_has("EtcdBackupTooOld");
 }
+
+/// What the alarms look at is what the program writes.
+#[track_caller]
+pub fn assert_all_metrics_are_in(written: &str) {
+    let rules = manifest("prometheusrule.yaml");
+    let rules = rules["spec"]["groups"][0]["rules"].as_array().unwrap();
+    let mut names = 0;
+    for rule in rules {
+        let expression = rule["expr"].as_str().unwrap();
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("etcd_rescue_")) {
+            let type_line = format!("# TYPE {name} gauge\n");
+            assert!(written.contains(&type_line), "no {name} in\n{written}");
+            names += 1;
+        }
+    }
+    assert!(names >= rules.len(), "only {names} metrics in the rules");
+}
+
+#[test]
+fn a_metric_that_nobody_writes_is_noticed() {
+    let written = "# TYPE etcd_rescue_last_success_timestamp_seconds gauge\n";
+    let found = std::panic::catch_unwind(|| assert_all_metrics_are_in(written));
+    let why = *found.unwrap_err().downcast::<String>().unwrap();
+    assert!(why.starts_with("no etcd_rescue_last_run_success"), "{why}");
+}

@@ -4,7 +4,7 @@
 #
 # usage: boot.sh PROGRAM ETCD PKI OUT      OUT gets report, a line for each thing seen, and log, for people
 #
-# PROGRAM and ETCD are files; PKI has ca.crt, and server and healthcheck-client as .crt and .key. Needs root, a
+# PROGRAM is a file; ETCD is a directory with etcd and etcdctl; PKI has ca.crt, and server and healthcheck-client as .crt and .key. Needs root, a
 # cgroup v2 hierarchy (also beside v1), overlayfs. Touches nothing outside of its namespaces but OUT and a cgroup,
 # which it removes; ends by itself.
 set -euo pipefail
@@ -84,7 +84,7 @@ END
     - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
 END
     cp "$program" "$root/inputs/etcd-rescue"
-    cp "$etcd" "$root/inputs/etcd"
+    cp "$etcd/etcd" "$etcd/etcdctl" "$root/inputs/"
     stand_in >"$root/inputs/stand-in"
     "$here/../../dist/install.sh" --root "$root" --systemd --yes --binary "$(choose "$root/inputs")"
 
@@ -132,7 +132,11 @@ ExecStart=/inputs/etcd --data-dir /var/lib/etcd --listen-client-urls https://127
 END
     systemctl daemon-reload
     systemctl start etcd.service
+    # An empty etcd would be a suspicious one.
+    # shellcheck source=/dev/null
+    (set -a && . /etc/etcd-rescue/backup.env && /inputs/etcdctl put /registry/configmaps/default/first value)
     run_backup "as installed"
+    cp /var/lib/node_exporter/*.prom /out/ || true # the stand-in writes none
 
     install -D -m 644 "$here/../../dist/systemd/credentials.conf.example" "$drop_ins/credentials.conf"
     sed -i '/^ETCDCTL_CACERT\|^ETCDCTL_CERT\|^ETCDCTL_KEY/d' /etc/etcd-rescue/backup.env
