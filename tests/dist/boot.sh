@@ -4,12 +4,12 @@
 #
 # usage: boot.sh PROGRAM ETCD PKI OUT      OUT gets report, a line for each thing seen, and log, for people
 #
-# PROGRAM is a file; ETCD is a directory with etcd and etcdctl; PKI has ca.crt, and server and healthcheck-client as .crt and .key. Needs root, a
-# cgroup v2 hierarchy (also beside v1), overlayfs. Touches nothing outside of its namespaces but OUT and a cgroup,
-# which it removes; ends by itself.
+# PROGRAM is a file; ETCD is a directory with etcd and etcdctl; PKI has ca.crt, and server and
+# healthcheck-client as .crt and .key. Needs root, a cgroup v2 hierarchy (also beside v1) and overlayfs. Touches
+# nothing outside of its namespaces but OUT and a cgroup, which it removes; ends by itself.
 set -euo pipefail
 
-readonly PROBE_SECONDS=40
+readonly PROBE_SECONDS=90
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 outside() {
@@ -18,10 +18,10 @@ outside() {
     [[ -n $cgroup ]] || { echo "error: no cgroup v2 hierarchy is mounted" >&2; exit 1; }
     cgroup=$cgroup/etcd-rescue-test-$$
     mkdir "$cgroup"
-    # The end of unshare is the end of the namespace's first process and so of all in it.
+    # The end of this process ends unshare, that the namespace's first process, and that all in it.
     (
         echo "$BASHPID" >"$cgroup/cgroup.procs"
-        exec unshare --mount --pid --fork --kill-child --cgroup --uts --ipc --net \
+        exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --cgroup --uts --ipc --net \
             --propagation private bash "$here/boot.sh" inside "$@"
     ) &
     local unshare=$!
@@ -32,7 +32,8 @@ outside() {
     kill -KILL "$unshare" 2>/dev/null || true # there is nothing to shut down
     { wait "$unshare" || true; } 2>/dev/null
     for _ in {1..50}; do
-        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        # Those too that a run left which was killed; what lives in one keeps it.
+        find "${cgroup%-*}"-* -depth -type d -exec rmdir {} + 2>/dev/null || true
         [[ -e $cgroup ]] || break
         sleep 0.1
     done

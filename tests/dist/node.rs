@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::kubernetes::manifest;
 use super::{dist, install, text};
 use crate::util::certs::{Ca, Pair};
 use crate::util::etcd::Etcd;
 use crate::util::mount::{Namespace, is_root};
 use crate::util::process::{self, Output};
-use crate::util::run::Rescue;
+use crate::util::run::{Rescue, rescue};
 use crate::util::tls::Tls;
 use crate::util::{temp_dir, tools, tree};
 
@@ -111,6 +112,35 @@ fn units_and_cron_lines_say_the_same() {
         expected.extend(connection);
         let said = said.stdout_str();
         assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{unit}");
+    }
+}
+
+/// Every flag that dist/ gives to `backup` and `check` is one that they have. (Nothing to ask as long as the
+/// program has neither; see boot.sh, `choose`.)
+#[test]
+fn the_program_has_every_flag_that_is_given_to_it() {
+    let settings = settings(&installed_settings());
+    let job = manifest("cronjob.yaml");
+    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let args = pod["containers"][0]["args"].as_array().unwrap().iter();
+    let pod: Vec<_> = args.map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    let backup = exec_start("etcd-rescue-backup.service", &settings);
+    let check = exec_start("etcd-rescue-check.service", &settings);
+    for words in [&pod[..], &backup[1..], &check[1..]] {
+        let help = rescue(["help", &words[0]]);
+        if help.code != Some(0) {
+            help.stderr_has("is not in this version");
+            continue;
+        }
+        for word in words.iter().filter(|word| word.starts_with("--")) {
+            let flag = word.split('=').next().unwrap();
+            let said = help.stdout_str();
+            let known = said.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            assert!(
+                known.into_iter().any(|word| word == flag),
+                "{flag} in\n{help}"
+            );
+        }
     }
 }
 
