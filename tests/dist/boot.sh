@@ -13,10 +13,13 @@ readonly PROBE_SECONDS=90
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 outside() {
-    local cgroup
+    local cgroup name
     cgroup=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
     [[ -n $cgroup ]] || { echo "error: no cgroup v2 hierarchy is mounted" >&2; exit 1; }
     cgroup=$cgroup/etcd-rescue-test-$$
+    for name in "${cgroup%-*}"-*; do # of runs that were killed
+        if [[ -e $name && ! -e /proc/${name##*-} ]]; then find "$name" -depth -type d -exec rmdir {} + || true; fi
+    done
     mkdir "$cgroup"
     # The end of this process ends unshare, that the namespace's first process, and that all in it.
     (
@@ -32,8 +35,7 @@ outside() {
     kill -KILL "$unshare" 2>/dev/null || true # there is nothing to shut down
     { wait "$unshare" || true; } 2>/dev/null
     for _ in {1..50}; do
-        # Those too that a run left which was killed; what lives in one keeps it.
-        find "${cgroup%-*}"-* -depth -type d -exec rmdir {} + 2>/dev/null || true
+        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
         [[ -e $cgroup ]] || break
         sleep 0.1
     done
