@@ -128,13 +128,16 @@ impl Trailer {
     }
 }
 
+/// Gets the bytes of an image, in order.
+pub type Tee<'l> = dyn FnMut(&[u8]) -> Result<()> + Send + 'l;
+
 /// SHA-256 of the first `size` bytes, or of all there are if there are less.
 /// `tee` gets them too.
 pub fn digest(
     image: &Image,
     size: u64,
     observer: &dyn Observer,
-    mut tee: Option<&mut (dyn FnMut(&[u8]) -> Result<()> + Send + '_)>,
+    mut tee: Option<&mut Tee<'_>>,
 ) -> Result<[u8; 32]> {
     let end = size.min(image.len());
     observer.stage("checking", Some(end));

@@ -20,6 +20,7 @@ mod catalogue;
 mod cli;
 mod crash;
 mod demo;
+mod dist;
 mod golden;
 mod hostile;
 mod interop;

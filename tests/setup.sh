@@ -10,6 +10,7 @@
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
 #   oracles      restic and promtool out of their Debian packages, unpacked under target/tools/debian and
 #                not installed, so that no service starts
+#   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
 #   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
@@ -30,7 +31,7 @@ cd "$root"
 readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2
 
 main() {
-    (($# > 0)) || set -- build check test oracles etcd bbolt
+    (($# > 0)) || set -- build check test oracles dist etcd bbolt
     local part packages=() servers=()
     for part in "$@"; do
         case $part in
@@ -39,6 +40,7 @@ main() {
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
             oracles) ;;
+            dist) packages+=(systemd shellcheck util-linux mount iproute2 bsdutils busybox-static) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
             etcd) servers+=(all) ;;
@@ -56,6 +58,7 @@ main() {
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
             oracles) unpacked restic usr/bin/restic && unpacked prometheus usr/bin/promtool ;;
+            dist) "$tests/dist/build.sh" ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
         esac

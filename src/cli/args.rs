@@ -421,7 +421,7 @@ fn verify_requests(
     }
     let request = |operand: &OsString| {
         Ok(verify::Request {
-            input: input(operand, &raw, machine)?,
+            input: input(operand, raw, machine)?,
             raw: raw.raw,
             spool_dirs: machine.spool_dirs.clone(),
         })

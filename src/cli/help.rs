@@ -89,6 +89,10 @@ fn short(command: Command) -> String {
         if common.is_empty() {
             continue;
         }
+        if told_elsewhere(command, title) {
+            text += &format!("\n{title}:\n  as with save, see etcd-rescue save -h\n");
+            continue;
+        }
         let rows = common.iter().map(|flag| {
             let default = match flag.default {
                 "" => String::new(),
@@ -102,6 +106,11 @@ fn short(command: Command) -> String {
         text += &format!("\n--help has {rare} more, and says more of these.\n");
     }
     text
+}
+
+/// What `backup` has in common with `save` would fill a screen by itself.
+fn told_elsewhere(command: Command, title: &str) -> bool {
+    command == Command::Backup && title == flags::REACHING
 }
 
 fn long(command: Command) -> String {
@@ -161,15 +170,24 @@ fn exit_codes() -> String {
 
 /// The sections that have flags of this command, with these.
 fn sections(command: Command) -> Vec<(&'static str, Vec<&'static Flag>)> {
-    let of = |flags: &'static [Flag]| -> Vec<&'static Flag> {
-        let mine = flags.iter();
-        mine.filter(|flag| flag.commands.contains(&command))
-            .collect()
-    };
-    let all = SECTIONS
-        .iter()
-        .map(|section| (section.title, of(section.flags)));
-    all.filter(|(_, flags)| !flags.is_empty()).collect()
+    let mut sections: Vec<(&'static str, Vec<&'static Flag>)> = Vec::new();
+    let mut homeless = Vec::new();
+    for section in SECTIONS {
+        let mine = section.flags.iter();
+        let mut mine: Vec<_> = mine
+            .filter(|flag| flag.commands.contains(&command))
+            .collect();
+        // What others share with restore is not about restoring.
+        if section.title == flags::RESTORING && command != Command::Restore {
+            homeless.append(&mut mine);
+            continue;
+        }
+        if !mine.is_empty() {
+            homeless.append(&mut mine);
+            sections.push((section.title, std::mem::take(&mut homeless)));
+        }
+    }
+    sections
 }
 
 fn examples(examples: &[(&str, &str)]) -> String {
@@ -265,7 +283,15 @@ mod tests {
                                 .strip_prefix(&flag.synopsis())
                                 .is_some_and(|rest| rest.is_empty() || rest.starts_with("  "))
                     });
-                    let shown = length == Length::Long || !flag.rare;
+                    let reaching = SECTIONS.iter().find(|it| it.title == flags::REACHING);
+                    let told_elsewhere = told_elsewhere(doc.command, flags::REACHING)
+                        && reaching
+                            .unwrap()
+                            .flags
+                            .iter()
+                            .any(|it| it.long == flag.long);
+                    let common = !flag.rare && !told_elsewhere;
+                    let shown = length == Length::Long || common;
                     let expected = flag.commands.contains(&doc.command) && shown;
                     assert_eq!(there, expected, "{} --{}", doc.name, flag.long);
                 }

@@ -4,14 +4,14 @@ use std::num::NonZero;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::{Level, Tee, Verdict};
+use super::{Level, Verdict};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Archive, Checked};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::{Place, Severity};
-use crate::transport;
+use crate::transport::{self, Tee};
 
 /// What reading everything from front to back brings home.
 pub(super) struct Passed {

@@ -30,7 +30,7 @@ use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::source::{Candidate, Origin};
-use crate::transport::{self, Trailer};
+use crate::transport::{self, Tee, Trailer};
 
 /// A snapshot that was proved. There is no way to make one but [`verify`].
 #[derive(Debug)]
@@ -128,9 +128,6 @@ pub struct Listeners<'l> {
     /// Gets every byte of the image, in order, the trailer left out.
     pub tee: Option<&'l mut Tee<'l>>,
 }
-
-/// Gets the bytes of an image, in order.
-pub type Tee<'l> = dyn FnMut(&[u8]) -> Result<()> + Send + 'l;
 
 impl<'l> Listeners<'l> {
     /// A follower alone.

@@ -61,14 +61,20 @@ pub struct Section {
     pub flags: &'static [Flag],
 }
 
+/// Heading of the flags that connect.
+pub const REACHING: &str = "Reaching etcd";
+
+/// Heading of the flags of `restore`.
+pub const RESTORING: &str = "Restoring";
+
 /// The table.
 pub static SECTIONS: &[Section] = &[
     Section {
-        title: "Reaching etcd",
+        title: REACHING,
         flags: connect::FLAGS,
     },
     Section {
-        title: "Restoring",
+        title: RESTORING,
         flags: restore::FLAGS,
     },
     Section {

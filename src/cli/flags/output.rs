@@ -124,6 +124,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("HOW"),
         default: "auto",
         commands: ALL,
+        rare: true,
         short_doc: "auto, json or none",
         long_doc: "auto: one line on a terminal, nothing elsewhere. json: lines on standard error, each an object with stage, bytes, total, elapsed \
                    (seconds) and rate (bytes per second), for a program that shows them; other lines there do not begin with a brace.",

@@ -157,10 +157,8 @@ impl Run<'_> {
     /// From a member into an archive that is proved twice: as it came in, and as the disk has it.
     fn make(&self, before: Option<&Entry>, report: &mut RunReport) -> Result<Made> {
         self.enter(Stage::Save)?;
-        let pending = self
-            .request
-            .dir
-            .join(format!("{}-pending.db.zst", self.request.name));
+        // Only a file system without unnamed files shows it, with a mark that it is unfinished.
+        let pending = self.request.dir.join("backup.db.zst");
         let options = self.request.effort.beside_a_server();
         let taken = intake::take(&self.request.connect, self.observer, &mut |client, from| {
             self.enter(Stage::Space)?;

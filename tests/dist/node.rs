@@ -1,0 +1,217 @@
+//! The command lines of the units and of the cron lines, as systemd and sh make them, and the program confined
+//! as the unit confines it. (systemd itself does not run here: its part is played by setpriv and mounts.)
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::kubernetes::manifest;
+use super::{dist, install, text};
+use crate::util::certs::{Ca, Pair};
+use crate::util::etcd::Etcd;
+use crate::util::mount::{Namespace, is_root};
+use crate::util::process::{self, Output};
+use crate::util::run::{Rescue, rescue};
+use crate::util::tls::Tls;
+use crate::util::{temp_dir, tools, tree};
+
+/// `ExecStart=` as words, with the variables that systemd would put in: an unquoted `$NAME` is split.
+fn exec_start(unit: &str, settings: &[(String, String)]) -> Vec<String> {
+    let unit = text(&dist("systemd").join(unit)).replace("\\\n", " ");
+    let line = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .expect("an ExecStart= line");
+    let mut words = Vec::new();
+    for word in line.split_whitespace() {
+        let Some(name) = word.strip_prefix('$') else {
+            words.push(word.to_owned());
+            continue;
+        };
+        let setting = settings.iter().find(|(n, _)| n == name);
+        let (_, value) = setting.unwrap_or_else(|| panic!("backup.env has no {name}"));
+        words.extend(value.split_whitespace().map(str::to_owned));
+    }
+    words
+}
+
+/// `NAME='value'` lines, as systemd's EnvironmentFile= reads them.
+fn settings(text: &str) -> Vec<(String, String)> {
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.split_once('=').expect("NAME='value'");
+            let value = value
+                .strip_prefix('\'')
+                .and_then(|value| value.strip_suffix('\''));
+            (name.to_owned(), value.expect("quotes").to_owned())
+        })
+        .collect()
+}
+
+/// What install.sh writes for a kubeadm node.
+fn installed_settings() -> String {
+    let node = install::kubeadm();
+    node.install(&["--yes"]).ok();
+    text(&node.root().join("etc/etcd-rescue/backup.env"))
+}
+
+/// Cron's lines, run by sh, and the units' do the same, with the same environment.
+#[test]
+fn units_and_cron_lines_say_the_same() {
+    let config = installed_settings();
+    let dir = temp_dir();
+    let node = |name: &str| dir.path().join(name);
+    fs::write(node("backup.env"), &config).unwrap();
+    // Stands in for the program: says how it was called, and with which variables.
+    let stub = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do echo \"$word\"; done\nenv | grep ^ETCDCTL | sort\n";
+    fs::write(node("stub"), stub).unwrap();
+    fs::set_permissions(node("stub"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(node("etc/etcd-rescue")).unwrap();
+    fs::create_dir_all(node("work")).unwrap();
+    let namespace = Namespace::new(&format!(
+        r#"d='{}'
+           mount -t tmpfs tmpfs /usr/local/bin && cp "$d/stub" /usr/local/bin/etcd-rescue
+           mount -t tmpfs tmpfs "$d/work" && mkdir "$d/work/up" "$d/work/work"
+           mount -t overlay overlay -o "lowerdir=/etc,upperdir=$d/work/up,workdir=$d/work/work" /etc
+           mkdir -p /etc/etcd-rescue && cp "$d/backup.env" /etc/etcd-rescue/"#,
+        dir.path().display()
+    ));
+
+    let cron = text(&dist("cron/etcd-rescue"));
+    assert!(
+        cron.ends_with('\n'),
+        "cron ignores a last line without an end"
+    );
+    let lines: Vec<_> = cron
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let units = ["etcd-rescue-backup.service", "etcd-rescue-check.service"];
+    assert_eq!(lines.len(), units.len());
+    for (line, unit) in lines.into_iter().zip(units) {
+        assert!(!line.contains('%'), "cron makes a line end of it: {line}");
+        let fields: Vec<_> = line.splitn(7, ' ').collect();
+        assert_eq!(fields[5], "root");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", fields[6]]);
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        let said = process::run(namespace.wrap(command), None, tools::TIMEOUT).ok();
+
+        let settings = settings(&config);
+        let mut expected = exec_start(unit, &settings);
+        let connection = settings
+            .iter()
+            .filter(|(name, _)| name.starts_with("ETCDCTL"));
+        let mut connection: Vec<_> = connection.map(|(n, v)| format!("{n}={v}")).collect();
+        connection.sort();
+        assert_eq!(connection.len(), 4);
+        expected.extend(connection);
+        let said = said.stdout_str();
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{unit}");
+    }
+}
+
+/// Every flag that dist/ gives to `backup` and `check` is one that they have. (Nothing to ask as long as the
+/// program has neither; see boot.sh, `choose`.)
+#[test]
+fn the_program_has_every_flag_that_is_given_to_it() {
+    let settings = settings(&installed_settings());
+    let job = manifest("cronjob.yaml");
+    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let args = pod["containers"][0]["args"].as_array().unwrap().iter();
+    let pod: Vec<_> = args.map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    let backup = exec_start("etcd-rescue-backup.service", &settings);
+    let check = exec_start("etcd-rescue-check.service", &settings);
+    for words in [&pod[..], &backup[1..], &check[1..]] {
+        let help = rescue(["help", &words[0]]);
+        if help.code != Some(0) {
+            help.stderr_has("is not in this version");
+            continue;
+        }
+        for word in words.iter().filter(|word| word.starts_with("--")) {
+            let flag = word.split('=').next().unwrap();
+            let said = help.stdout_str();
+            let known = said.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            assert!(
+                known.into_iter().any(|word| word == flag),
+                "{flag} in\n{help}"
+            );
+        }
+    }
+}
+
+/// Runs the program as the unit does: uid 0 with only these capabilities, nothing writable but `state`.
+fn as_the_unit_does(run: &Rescue, state: &Path, capabilities: &str) -> Output {
+    let namespace = Namespace::new(&format!(
+        "mount --bind '{0}' '{0}'; mount -o remount,bind,ro /",
+        state.display()
+    ));
+    let program = run.command();
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args(["--no-new-privs", "--inh-caps=-all"]);
+    command.arg(format!("--bounding-set=-all{capabilities}"));
+    command.arg("--").arg(program.get_program());
+    command.args(program.get_args());
+    let envs = program.get_envs();
+    command.envs(envs.filter_map(|(name, value)| Some((name, value?))));
+    process::run(namespace.wrap(command), None, tools::TIMEOUT)
+}
+
+/// A server that wants a client certificate, and the variables of backup.env that reach it.
+fn server_and_settings(ca: &Ca, client: &Pair) -> (Etcd, Vec<(&'static str, String)>) {
+    let tls = Tls::mutual(&ca.server(), ca.cert(), ca.cert(), client);
+    let server = Etcd::new("3.7").tls(tls).start();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let settings = vec![
+        ("ETCDCTL_ENDPOINTS", server.endpoint()),
+        ("ETCDCTL_CACERT", path(ca.cert())),
+        ("ETCDCTL_CERT", path(&client.cert)),
+        ("ETCDCTL_KEY", path(&client.key)),
+    ];
+    (server, settings)
+}
+
+/// `save` shows what the confinement lets through: the network, the keys, the state directory, and nothing else.
+#[test]
+fn the_confinement_lets_a_save_through_and_no_more() {
+    assert!(
+        is_root(),
+        "this test gives files to another user: run it as root"
+    );
+    let ca = Ca::new("the test CA");
+    let client = ca.client("root");
+    let (_server, settings) = server_and_settings(&ca, &client);
+    let dir = temp_dir();
+    let (state, outside) = (dir.path().join("state"), dir.path().join("outside"));
+    for dir in [&state, &outside] {
+        fs::create_dir(dir).unwrap();
+    }
+    let save = |out: &Path| {
+        let run = Rescue::new(["save"]).arg(out);
+        settings
+            .iter()
+            .fold(run, |run, (name, value)| run.env(name, value))
+    };
+    let key = |mode: u32, owner: u32| {
+        fs::set_permissions(&client.key, fs::Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(&client.key, Some(owner), Some(owner)).unwrap();
+    };
+
+    // kubeadm's keys: root's, for nobody else.
+    key(0o600, 0);
+    as_the_unit_does(&save(&state.join("1.db")), &state, "").ok();
+    as_the_unit_does(&save(&outside.join("2.db")), &state, "")
+        .code(4)
+        .stderr_has("read-only filesystem");
+    // A package's keys: etcd's. This is what install.sh's drop-in is for.
+    key(0o600, 1234);
+    as_the_unit_does(&save(&state.join("3.db")), &state, "").stderr_has("Permission denied");
+    as_the_unit_does(&save(&state.join("3.db")), &state, ",+dac_read_search").ok();
+
+    assert_eq!(tree::names(&state), ["1.db", "3.db"]);
+    assert!(tree::names(&outside).is_empty());
+}
