@@ -5,12 +5,14 @@
 
 mod archive;
 mod bolt;
+mod catalogue;
 mod etcd;
 #[cfg(test)]
 mod replay;
 
 pub use self::archive::{fuzz_container, fuzz_manifest, fuzz_seek_table};
 pub use self::bolt::{fuzz_build_model, fuzz_meta, fuzz_walk};
+pub use self::catalogue::fuzz_catalogue;
 pub use self::etcd::{fuzz_keyvalue, fuzz_meaning, fuzz_snapshot};
 pub use crate::client::fuzz_stream;
 use crate::error::Result;

@@ -12,7 +12,8 @@
 //! Layers point down: [`bytes`], [`limits`], [`error`], [`report`], [`observe`] know nothing of files;
 //! [`io`] and [`proto`] know nothing of bbolt; the formats [`archive`], [`bolt`], [`wal`], [`snap`] know
 //! nothing of paths and of each other; [`etcd`] says what the buckets mean; [`source`] and [`snapshot`] turn what
-//! was found into what was proved; [`client`] speaks to servers; [`ops`] are the operations; [`cli`]
+//! was found into what was proved; [`catalogue`] is a directory of backups over the years; [`client`] speaks
+//! to servers; [`ops`] are the operations; [`cli`]
 //! alone reads arguments, prints and exits.
 
 pub mod bytes;

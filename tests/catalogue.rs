@@ -1,6 +1,7 @@
 //! A directory of backups over the years: what retention decides against real restic, what monitoring gets
 //! to read, and that nothing that can happen takes the last proved backup away.
 
+mod locks;
 mod metrics;
 mod model;
 mod oracle;

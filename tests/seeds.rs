@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use etcd_rescue::archive::{self, Manifest, Options, Writer, manifest};
+use etcd_rescue::catalogue::records::{Catalogue, How};
 use etcd_rescue::proto::alarm::{self, AlarmMember};
 use etcd_rescue::proto::auth::{Permission, READWRITE, Role, User, UserOptions};
 use etcd_rescue::proto::lease::Lease;
@@ -31,6 +32,7 @@ fn seeds_are_what_is_made() {
     messages();
     texts();
     archives();
+    catalogues();
 }
 
 fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
@@ -47,6 +49,21 @@ fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
         kept == bytes.as_ref(),
         "fuzz/seeds/{target}/{name} is not what is made: SEEDS_BLESS=1 cargo test --test it seeds"
     );
+}
+
+fn catalogues() {
+    let now = "2026-11-23T05:00:00Z".parse().unwrap();
+    let mut catalogue = Catalogue::default();
+    catalogue.made("0123456789abcdef0123456789abcdef", now, Vec::new());
+    catalogue.made("aa", now, vec!["there are no keys in it".into()]);
+    catalogue.entry("aa").unpin(now);
+    catalogue.entry("bb").pin(now);
+    catalogue.entry("bb").found_damaged(now, "frame 3");
+    catalogue.entry("bb").found_good(now, How::Check);
+    write("catalogue", "records", catalogue.encode().unwrap());
+    write("catalogue", "newer", br#"{"format":2,"records":[]}"#);
+    let others = br#"{"format":1,"records":{"a":{"verified":{"at":"2026-11-23T05:00:00Z","how":"x"},"y":1},"b":7},"z":1.0715660391181234e-17}"#;
+    write("catalogue", "others", others);
 }
 
 fn bolt() {

@@ -1,6 +1,6 @@
 //! A backup as a person sees it: what its manifest says, together with what is known of it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::compare::Vitals;
 use super::keep::{Item, Marks};
@@ -31,6 +31,46 @@ pub fn last_verified(entries: &[Entry], now: Timestamp) -> Option<&Entry> {
     let items: Vec<Item> = entries.iter().map(Entry::item).collect();
     let last = super::keep::last_verified(&items, now)?;
     entries.iter().find(|entry| entry.backup.id == last.id)
+}
+
+/// The backup before a new one, to compare it with: the one that was made last by the count of the catalogue,
+/// whatever its date says; where that was lost, the newest proved one.
+pub fn previous(entries: &[Entry], now: Timestamp) -> Option<&Entry> {
+    let good = entries.iter().filter(|entry| {
+        let marks = entry.marks();
+        marks.by_backup && marks.verified && !marks.damaged && entry.record.order.is_some()
+    });
+    good.max_by_key(|entry| entry.record.order)
+        .or_else(|| last_verified(entries, now))
+}
+
+/// Whether there is a proved backup that is young enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The newest proved one has this age.
+    Fresh(SignedDuration),
+    /// The newest proved one has this age.
+    TooOld(SignedDuration),
+    /// Every proved one is dated in the future: a clock is or was wrong, and nobody knows how old they are.
+    Future,
+    /// No backup is proved.
+    Missing,
+}
+
+/// How old the newest proved backup is. One that is dated in the future has no age, and is passed over: it would
+/// look young for years.
+pub fn freshness(entries: &[Entry], max_age: SignedDuration, now: Timestamp) -> Freshness {
+    match last_verified(entries, now) {
+        None => Freshness::Missing,
+        Some(last) if last.backup.at > now => Freshness::Future,
+        Some(last) => {
+            let age = now.duration_since(last.backup.at);
+            match age <= max_age {
+                true => Freshness::Fresh(age),
+                false => Freshness::TooOld(age),
+            }
+        }
+    }
 }
 
 /// How many there are of each kind.

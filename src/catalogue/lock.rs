@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_the_kernel_does_not_guard_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = locked(dir.path());
+        lock.guarded = false;
+        let said = lock.warning().unwrap();
+        assert!(said.contains(dir.path().to_str().unwrap()), "{said}");
+        assert!(said.contains("has no locks"), "{said}");
+    }
+
+    #[test]
     fn a_note_alone_holds_for_the_living() {
         assert!(me("backup").lives_here());
         let mut reused = me("backup");

@@ -10,6 +10,8 @@
 
 pub mod compare;
 pub mod entry;
+pub mod fate;
+pub mod item;
 pub mod keep;
 pub mod latest;
 pub mod lock;

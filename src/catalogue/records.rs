@@ -255,6 +255,11 @@ impl Catalogue {
         read
     }
 
+    /// There was no file, or it could be read, all or some records of it.
+    pub fn is_readable(&self) -> bool {
+        self.state == State::Readable
+    }
+
     /// What a person should hear about the file, if anything is wrong with it. What it says counts as nothing.
     pub fn problem(&self) -> Option<String> {
         match &self.state {

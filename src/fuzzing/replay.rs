@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 type Body = fn(&[u8]);
 
 /// Every target and its body: the files in `fuzz/fuzz_targets/` are one line each.
-const TARGETS: [(&str, Body); 15] = [
+const TARGETS: [(&str, Body); 16] = [
     ("build_model", super::fuzz_build_model),
+    ("catalogue", super::fuzz_catalogue),
     ("container", super::fuzz_container),
     ("initial_cluster", super::fuzz_initial_cluster),
     ("keyvalue", super::fuzz_keyvalue),

@@ -104,7 +104,7 @@ pub fn staged_name(name: &OsStr) -> OsString {
     staged
 }
 
-/// The name that [`staged_name`] has made `found` of, to the letter: names that people choose are none.
+/// The name that `staged_name` has made `found` of, to the letter: names that people choose are none.
 pub fn staged_for(found: &OsStr) -> Option<&OsStr> {
     let bytes = found.as_encoded_bytes().strip_prefix(b".")?;
     let partial = PARTIAL.as_bytes();

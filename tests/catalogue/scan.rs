@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use etcd_rescue::archive::manifest::{Etcd, Frames, Made, Snapshot, Source};
 use etcd_rescue::archive::{self, Manifest, Options, Writer};
-use etcd_rescue::catalogue::entry;
+use etcd_rescue::catalogue::entry::{self, Freshness};
 use etcd_rescue::catalogue::keep::{self, Count, Policy};
 use etcd_rescue::catalogue::lock::{Attempt, DirLock, Holder};
 use etcd_rescue::catalogue::records::{Catalogue, How};
 use etcd_rescue::catalogue::scan::{self, Scan};
 use etcd_rescue::error::Kind;
 use etcd_rescue::limits::Limits;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::util::temp_dir;
 
@@ -192,6 +192,41 @@ fn what_is_known_goes_by_the_id_and_not_by_the_name() {
 }
 
 #[test]
+fn age_is_that_of_the_newest_proved_one() {
+    let dir = temp_dir();
+    for revision in 1..=3 {
+        let path = dir.path().join(format!("{revision}.db.zst"));
+        std::fs::write(path, archive("backup", revision)).unwrap();
+    }
+    let found = scanned(dir.path());
+    let mut catalogue = Catalogue::default();
+    let fresh = |catalogue: &Catalogue, now: i64, max_age: i64| {
+        let max_age = SignedDuration::from_secs(max_age);
+        entry::freshness(&entry::entries(&found, catalogue), max_age, at(now))
+    };
+    let secs = SignedDuration::from_secs;
+    assert_eq!(fresh(&catalogue, 10, 99), Freshness::Missing);
+    // Made in the order 3, 1, 2: the clock was set back.
+    for revision in [3, 1, 2] {
+        let mut backups = found.backups.iter();
+        let made = backups.find(|backup| backup.manifest.etcd.revision == revision);
+        catalogue.made(&made.unwrap().id, at(0), Vec::new());
+    }
+    assert_eq!(fresh(&catalogue, 10, 7), Freshness::Fresh(secs(7)));
+    assert_eq!(fresh(&catalogue, 10, 6), Freshness::TooOld(secs(7)));
+    assert_eq!(fresh(&catalogue, 2, 6), Freshness::Fresh(secs(0)));
+    assert_eq!(fresh(&catalogue, 0, 6), Freshness::Future);
+    let entries = entry::entries(&found, &catalogue);
+    let revision = |entry: Option<&entry::Entry>| entry.unwrap().backup.manifest.etcd.revision;
+    assert_eq!(revision(entry::previous(&entries, at(10))), 2);
+    assert_eq!(revision(entry::last_verified(&entries, at(10))), 3);
+    catalogue
+        .entry(&found.backups[0].id)
+        .found_damaged(at(11), "frame 0");
+    assert_eq!(fresh(&catalogue, 10, 6), Freshness::TooOld(secs(8)));
+}
+
+#[test]
 fn only_what_was_looked_at_is_removed() {
     let dir = temp_dir();
     let lock = lock(dir.path());
@@ -301,8 +336,8 @@ fn a_thousand_archives_are_listed_in_a_second() {
     };
     assert_eq!(keep::decide(&items, &policy, now).removed().count(), 990);
     println!("1,000 archives in {took:?}");
-    assert!(
-        took < Duration::from_secs(1),
-        "1,000 archives took {took:?}"
-    );
+    // The promise is for the program that is shipped; JSON and tables take several times as long without
+    // optimization, and other tests run beside this one.
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
+    assert!(took < limit, "1,000 archives took {took:?}");
 }
