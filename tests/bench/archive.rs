@@ -8,14 +8,17 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{Cursor, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use etcd_rescue::archive::manifest::{Etcd, Made, Snapshot};
 use etcd_rescue::archive::{Archive, Manifest, Options, Writer, tail};
+use etcd_rescue::bolt::Db;
 use etcd_rescue::bolt::build::Builder;
 use etcd_rescue::bolt::collect::{Collect, Item};
-use etcd_rescue::bolt::{Db, walk};
-use etcd_rescue::io::Image;
+use etcd_rescue::bolt::walk::{self, Misplaced, Spot, Visitor};
+use etcd_rescue::error::Result;
+use etcd_rescue::io::{Image, ReadAt};
 use etcd_rescue::limits::Limits;
 use etcd_rescue::observe::Unobserved;
 use zstd::bulk::{Compressor, Decompressor};
@@ -61,6 +64,15 @@ fn main() {
             4 * MIB,
         ] {
             scattered(kind, plain, piece);
+        }
+    }
+    println!(
+        "\n| data | piece KiB | walk, s | frames read, of | walk of shuffled pages, s | frames read |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (kind, plain) in &kinds {
+        for piece in [64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, MIB, 4 * MIB] {
+            walks(kind, plain, piece);
         }
     }
     println!("\n| data | level 1, 1 thread | ratio | compress MB/s | decompress MB/s |");
@@ -118,14 +130,115 @@ fn scattered(kind: &str, plain: &[u8], piece: usize) {
         });
         seconds * 1e6 / reads as f64
     };
-    // A step that shares no factor with a power of two reaches every page, far from the one before.
-    let step = (pages * 618 / 1000) | 1;
+    let step = far_step(pages);
     let at_random = time(&|n| n * step % pages);
     let in_order = time(&|n| n % pages);
     println!(
         "| {kind} | {} | {at_random:.0} | {in_order:.1} |",
         piece / KIB
     );
+}
+
+/// A step that reaches every page, each far from the one before: it shares no factor with their number.
+fn far_step(pages: usize) -> usize {
+    let factor = |mut a: usize, mut b: usize| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let mut steps = pages * 618 / 1000..;
+    steps.find(|step| factor(*step, pages) == 1).unwrap()
+}
+
+/// The walk of verification through an archive: pages where the builder put them, and pages in an order
+/// without any sense, which is worse than what years of churn do.
+fn walks(kind: &str, plain: &[u8], piece: usize) {
+    let options = Options {
+        piece,
+        level: 1,
+        threads: 2,
+    };
+    let limits = Limits::default();
+    let walk = |image: Image| {
+        let start = Instant::now();
+        let db = Db::open(&image, &limits).unwrap().unwrap();
+        let walked = walk::check(&db, &limits, &Unobserved, &mut Nobody).unwrap();
+        assert_eq!(walked.report.total(), 0, "{:?}", walked.report);
+        start.elapsed().as_secs_f64()
+    };
+    let archive = open(&pack(plain, options));
+    let in_order = walk(archive.snapshot().unwrap());
+
+    let pages = plain.len() / PAGE;
+    let step = far_step(pages);
+    let mut shuffled = vec![0; plain.len()];
+    for (page, bytes) in plain.chunks(PAGE).enumerate() {
+        shuffled[page * step % pages * PAGE..][..PAGE].copy_from_slice(bytes);
+    }
+    let scattered = open(&pack(&shuffled, options));
+    let reader = Shuffled {
+        image: scattered.snapshot().unwrap(),
+        step,
+        pages,
+    };
+    let len = plain.len() as u64;
+    let out_of_order = walk(Image::from_reader(Arc::new(reader), "shuffled", len));
+    println!(
+        "| {kind} | {} | {in_order:.2} | {} of {} | {out_of_order:.2} | {} |",
+        piece / KIB,
+        archive.loads(),
+        archive.frames().len(),
+        scattered.loads()
+    );
+}
+
+/// Page `n` is where page `n * step` is.
+#[derive(Debug)]
+struct Shuffled {
+    image: Image,
+    step: usize,
+    pages: usize,
+}
+
+impl ReadAt for Shuffled {
+    fn read_at(&self, offset: u64, mut buffer: &mut [u8]) -> Result<()> {
+        let mut at = offset as usize;
+        while !buffer.is_empty() {
+            let (page, inside) = (at / PAGE, at % PAGE);
+            let len = buffer.len().min(PAGE - inside);
+            let (now, later) = buffer.split_at_mut(len);
+            let place = page * self.step % self.pages * PAGE + inside;
+            self.image.read_at(place as u64, now)?;
+            buffer = later;
+            at += len;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at nothing.
+struct Nobody;
+
+impl Visitor for Nobody {
+    fn bucket(&mut self, _: &[u8], _: u64) -> Result<()> {
+        Ok(())
+    }
+    fn bucket_end(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn item(&mut self, _: &[u8], _: u64, _: Spot) -> Result<()> {
+        Ok(())
+    }
+    fn value(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+    fn item_end(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn misplaced(&mut self, _: &[u8], _: Misplaced, _: Spot) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What is not done: dictionaries for each piece, long-distance matching over the whole.
@@ -228,7 +341,8 @@ fn protobuf(size: usize) -> Vec<u8> {
     let mut random = Random(1);
     let mut revision = 0u64;
     file(size, || {
-        let (_, value) = &records[revision as usize % records.len()];
+        // In no order: a cycle as long as the snapshot would suit one window and not the other.
+        let (_, value) = &records[random.next() as usize % records.len()];
         revision += 1;
         (key(revision), vary(value, &mut random))
     })
@@ -277,12 +391,12 @@ fn random(size: usize) -> Vec<u8> {
     })
 }
 
-/// A bbolt file of `size` bytes at least, cut there.
+/// A bbolt file of about `size` bytes.
 fn file(size: usize, mut next: impl FnMut() -> Item) -> Vec<u8> {
     let mut builder = Builder::new(Cursor::new(Vec::new()), PAGE as u32).unwrap();
     builder.bucket(b"key", 0).unwrap();
     let mut bytes = 0;
-    while bytes < size + size / 8 {
+    while bytes < size {
         let (key, value) = next();
         builder.item(&key, value.len() as u64).unwrap();
         builder.value(&value).unwrap();
@@ -291,9 +405,7 @@ fn file(size: usize, mut next: impl FnMut() -> Item) -> Vec<u8> {
     }
     builder.bucket_end().unwrap();
     let (out, _) = builder.finish().unwrap();
-    let mut file = out.into_inner();
-    file.truncate(size);
-    file
+    out.into_inner()
 }
 
 /// A revision as the `key` bucket has it.
