@@ -112,7 +112,7 @@ use crate::error::Result;
 use crate::io::Image;
 
 /// Bytes of a piece, unless told otherwise.
-pub const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 512 << 10;
 
 /// zstd's level, unless told otherwise.
 pub const LEVEL: i32 = 1;

@@ -271,6 +271,21 @@ fn a_frame_that_holds_more_or_less_than_it_should_is_damage() {
     }
 }
 
+#[test]
+fn a_newer_archive_is_refused() {
+    let mut writer = Writer::new(Vec::new(), options(1000, 1)).unwrap();
+    writer.write_all(&text(1000)).unwrap();
+    let (mut bytes, written) = writer.finish_frames().unwrap();
+    let mut manifest = manifest_of(&written);
+    (manifest.format, manifest.needs) = (2, "7.0.0".into());
+    bytes.extend(tail(&manifest).unwrap());
+    for len in [bytes.len(), bytes.len() - 1] {
+        let error = open(&bytes[..len]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("etcd-rescue 7.0.0"), "{error}");
+    }
+}
+
 /// The CRC-32 is that of the wrong bytes: zstd's own checksum of the content is looked at too.
 #[test]
 fn the_content_checksum_counts() {

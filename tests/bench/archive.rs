@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use etcd_rescue::archive::manifest::{Etcd, Made, Snapshot};
-use etcd_rescue::archive::{Archive, Manifest, Options, Writer, tail};
+use etcd_rescue::archive::{Archive, Manifest, Options, PIECE, Writer, tail};
 use etcd_rescue::bolt::Db;
 use etcd_rescue::bolt::build::Builder;
 use etcd_rescue::bolt::collect::{Collect, Item};
@@ -43,10 +43,10 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     for (kind, plain) in &kinds {
         for level in [-1, 1, 2, 3, 6, 9] {
-            row(kind, plain, level, MIB);
+            row(kind, plain, level, PIECE);
         }
         for level in [1, 3] {
-            for piece in [128 * KIB, 256 * KIB, 512 * KIB, 2 * MIB, 4 * MIB] {
+            for piece in [128 * KIB, 256 * KIB, MIB, 2 * MIB, 4 * MIB] {
                 row(kind, plain, level, piece);
             }
         }
@@ -71,7 +71,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|");
     for (kind, plain) in &kinds {
-        for piece in [64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, MIB, 4 * MIB] {
+        for piece in [128 * KIB, 256 * KIB, 512 * KIB, MIB] {
             walks(kind, plain, piece);
         }
     }
@@ -117,7 +117,7 @@ fn scattered(kind: &str, plain: &[u8], piece: usize) {
         threads: 2,
     };
     let archive = open(&pack(plain, options));
-    let (pages, reads) = (plain.len() / PAGE, 3000);
+    let (pages, reads) = (plain.len() / PAGE, 1000);
     let time = |page_of: &dyn Fn(usize) -> usize| {
         let seconds = median(|| {
             let image = archive.snapshot().unwrap();
