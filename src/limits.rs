@@ -29,7 +29,7 @@ pub struct Limits {
     pub members: usize,
     /// JSON of an archive's manifest. It lists 20 bytes for each frame: 64 MiB are 3 TB of snapshot.
     pub manifest: usize,
-    /// Frames of an archive, 24 bytes of memory each. At 256 KiB a piece they are 1 TiB.
+    /// Frames of an archive, 32 bytes of memory each. At 256 KiB a piece they are 1 TiB.
     pub frames: usize,
     /// Bytes that one frame gives when an archive is read at any place: one is held whole for each
     /// thread. What this program writes is smaller by far; frames of others that are larger are read

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::{compress_bound, find_frame_compressed_size};
@@ -46,6 +47,7 @@ pub(super) struct Inner {
     manifest: Option<Found>,
     findings: Report,
     limits: Limits,
+    loads: AtomicU64,
 }
 
 impl Archive {
@@ -125,6 +127,7 @@ impl Archive {
                 manifest,
                 findings,
                 limits: limits.clone(),
+                loads: AtomicU64::new(0),
             }),
         }
     }
@@ -164,6 +167,12 @@ impl Archive {
         &self.inner.table.frames
     }
 
+    /// How many times a frame was decompressed so far: many more than there are frames means that the
+    /// snapshot is read in an order that its pages do not have.
+    pub fn loads(&self) -> u64 {
+        self.inner.loads.load(Ordering::Relaxed)
+    }
+
     /// What opening it found.
     pub fn findings(&self) -> &Report {
         &self.inner.findings
@@ -200,6 +209,7 @@ impl Archive {
                 "there is no frame {index}; this is a bug"
             )));
         };
+        self.inner.loads.fetch_add(1, Ordering::Relaxed);
         let Err(first) = self.inner.load_at(frame.offset, frame, scratch, plain)? else {
             return Ok(());
         };

@@ -272,12 +272,38 @@ fn a_frame_that_holds_more_or_less_than_it_should_is_damage() {
 }
 
 #[test]
+fn a_newer_archive_is_refused() {
+    let mut writer = Writer::new(Vec::new(), options(1000, 1)).unwrap();
+    writer.write_all(&text(1000)).unwrap();
+    let (mut bytes, written) = writer.finish_frames().unwrap();
+    let mut manifest = manifest_of(&written);
+    (manifest.format, manifest.needs) = (2, "7.0.0".into());
+    bytes.extend(tail(&manifest).unwrap());
+    for len in [bytes.len(), bytes.len() - 1] {
+        let error = open(&bytes[..len]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("etcd-rescue 7.0.0"), "{error}");
+    }
+}
+
+/// The CRC-32 is that of the wrong bytes: zstd's own checksum of the content is looked at too.
+#[test]
+fn the_content_checksum_counts() {
+    let mut writer = Writer::new(Vec::new(), options(1000, 1)).unwrap();
+    writer.write_all(&text(1000)).unwrap();
+    let (mut bytes, mut written) = writer.finish_frames().unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    written.frames.list[0].1 = crc32fast::hash(&bytes);
+    bytes.extend(tail(&manifest_of(&written)).unwrap());
+    let checked = check(&open(&bytes).unwrap());
+    assert!(checked.damaged[0].what.contains("checksum"), "{checked:?}");
+}
+
+#[test]
 fn threads_share_frames() {
     let plain = text(300_000);
-    let image = open(&pack(&plain, options(10_000, 1)))
-        .unwrap()
-        .snapshot()
-        .unwrap();
+    let archive = open(&pack(&plain, options(10_000, 1))).unwrap();
+    let image = archive.snapshot().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4usize {
             let (image, plain) = (&image, &plain);
@@ -291,6 +317,25 @@ fn threads_share_frames() {
             });
         }
     });
+    // The cache has room for all of them, so each was decompressed once.
+    assert_eq!(archive.loads(), 30);
+}
+
+/// More frames than the cache keeps, asked for in turns: the ones asked for last are the ones kept.
+#[test]
+fn the_cache_is_bounded_and_forgets_the_oldest() {
+    let plain = text(20 << 20);
+    let archive = open(&pack(&plain, options(1 << 20, 2))).unwrap();
+    let image = archive.snapshot().unwrap();
+    let read = |mib: u64| image.read_at(mib << 20, &mut [0; 100]).unwrap();
+    (0..16).for_each(read);
+    (0..16).for_each(read);
+    assert_eq!(archive.loads(), 16);
+    read(16);
+    (1..17).for_each(read);
+    assert_eq!(archive.loads(), 17);
+    read(0);
+    assert_eq!(archive.loads(), 18);
 }
 
 #[test]
