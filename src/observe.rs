@@ -94,6 +94,22 @@ impl Observer for Bounded<'_> {
     }
 }
 
+/// Waits this long, in steps that hear of a signal: each call is a step, and gives false when the time is up.
+pub fn patience<'a>(
+    wait: Duration,
+    observer: &'a dyn Observer,
+) -> impl FnMut() -> Result<bool> + 'a {
+    const STEP: Duration = Duration::from_millis(100);
+    let mut left = wait;
+    move || {
+        observer.check()?;
+        let step = left.min(STEP);
+        std::thread::sleep(step);
+        left -= step;
+        Ok(!step.is_zero())
+    }
+}
+
 /// Watches nothing, never interrupts.
 pub struct Unobserved;
 

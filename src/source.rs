@@ -147,7 +147,11 @@ fn unpack(
     let Some(compression) = archive::detect(&candidate.image)? else {
         return Ok(candidate);
     };
-    let name = candidate.image.name().to_owned();
+    let kind = match compression {
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    };
+    let name = format!("{} ({kind}-compressed)", candidate.image.name());
     let spool = |unpacked: &mut dyn std::io::Read| {
         let judge = |head: &[u8]| judge(head, &name);
         let file = spool::keep(unpacked, &name, spool_dirs, observer, judge)?;

@@ -8,15 +8,12 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::io::fault::create_error;
-use crate::observe::Observer;
 use crate::report::printable;
 
 /// Name of the lock file in the directory.
@@ -82,22 +79,6 @@ pub enum Attempt {
     Locked(DirLock),
     /// Somebody else works on it. Who, if the note can be read.
     HeldBy(Option<Holder>),
-}
-
-/// For [`DirLock::acquire`]: waits this long, in steps that hear of a signal.
-pub fn patience<'a>(
-    wait: Duration,
-    observer: &'a dyn Observer,
-) -> impl FnMut(Option<&Holder>) -> Result<bool> + 'a {
-    const STEP: Duration = Duration::from_millis(100);
-    let mut left = wait;
-    move |_| {
-        observer.check()?;
-        let step = left.min(STEP);
-        std::thread::sleep(step);
-        left -= step;
-        Ok(!step.is_zero())
-    }
 }
 
 /// A directory of backups that nobody else works on.

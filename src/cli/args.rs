@@ -334,7 +334,7 @@ fn two(operands: &[OsString], command: Command) -> Result<(&OsStr, &OsStr)> {
             let (name, needed) = (command.name(), command.doc().operands);
             Err(wrong(
                 command,
-                format!("{name} needs {needed}, not {found} names"),
+                format!("{name} needs {needed}; {found} given"),
             ))
         }
     }

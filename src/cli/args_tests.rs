@@ -164,7 +164,7 @@ fn operands_are_counted() {
     assert!(wrong_line("status a b", &[]).contains("takes one INPUT"));
     assert!(wrong_line("restore x.db", &[]).contains("needs --data-dir DIR"));
     assert!(wrong_line("version x", &[]).contains("takes nothing"));
-    assert!(wrong_line("pack x.db", &[]).contains("pack needs INPUT OUT, not 1 names"));
+    assert!(wrong_line("pack x.db", &[]).contains("pack needs INPUT OUT; 1 given"));
 }
 
 #[test]

@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::catalogue::entry::{self, Entry};
-use crate::catalogue::lock::{self, DirLock, Holder};
+use crate::catalogue::entry::{self, Entry, Freshness};
+use crate::catalogue::lock::{DirLock, Holder};
 use crate::catalogue::records::{Catalogue, How};
 use crate::catalogue::run::Totals;
 use crate::catalogue::scan;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
-use crate::observe::Observer;
+use crate::observe::{self, Observer, rough};
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{self, Input};
-
-/// A clock may be a little ahead of the one that dated a backup.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// What to check.
 #[derive(Clone, Debug)]
@@ -85,11 +82,13 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     warnings.extend(catalogue.problem());
     let entries = entry::entries(&found, &catalogue);
     let newest = entry::last_verified(&entries, now).cloned();
+    let max_age = SignedDuration::try_from(request.max_age).unwrap_or(SignedDuration::MAX);
+    let freshness = entry::freshness(&entries, max_age, now);
     let age = newest
         .as_ref()
         .map(|entry| now.duration_since(entry.backup.at));
     Ok(Outcome {
-        late: late(age, request.max_age, entries.len()),
+        late: late(&freshness, request.max_age, entries.len()),
         now,
         newest,
         age,
@@ -100,23 +99,19 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
 }
 
 /// Why the newest one is not young enough.
-fn late(age: Option<SignedDuration>, max: Duration, archives: usize) -> Option<String> {
-    let seconds = |secs: i64| crate::observe::rough(Duration::from_secs(secs.unsigned_abs()));
-    match age {
-        None if archives == 0 => Some("there is no backup".into()),
-        None => Some(format!("none of {archives} archives is a verified backup")),
-        Some(age) if age < -AHEAD => Some(format!(
-            "the newest verified backup is dated {} in the future: one of the clocks is wrong",
-            seconds(age.as_secs())
-        )),
-        Some(age) if age > SignedDuration::try_from(max).unwrap_or(SignedDuration::MAX) => {
-            Some(format!(
-                "the newest verified backup is {} old, more than {}",
-                seconds(age.as_secs()),
-                seconds(max.as_secs().try_into().unwrap_or(i64::MAX))
-            ))
+fn late(freshness: &Freshness, max: Duration, archives: usize) -> Option<String> {
+    match freshness {
+        Freshness::Fresh(_) => None,
+        Freshness::Missing if archives == 0 => Some("there is no backup".into()),
+        Freshness::Missing => Some(format!("none of {archives} archives is a verified backup")),
+        Freshness::Future => {
+            Some("every verified backup is dated in the future: a clock is or was wrong".into())
         }
-        Some(_) => None,
+        Freshness::TooOld(age) => Some(format!(
+            "the newest verified backup is {} old, more than {}",
+            rough(age.unsigned_abs()),
+            rough(max)
+        )),
     }
 }
 
@@ -129,8 +124,8 @@ fn reread(
 ) -> Result<Vec<Reading>> {
     let dir = &request.dir;
     let me = Holder::this_process(format!("check {}", dir.display()), Timestamp::now());
-    let patience = lock::patience(request.lock_wait, observer);
-    let lock = DirLock::acquire(dir, &me, &mut { patience })?;
+    let mut patience = observe::patience(request.lock_wait, observer);
+    let lock = DirLock::acquire(dir, &me, &mut |_| patience())?;
     warnings.extend(lock.warning());
     let mut catalogue = Catalogue::load(dir)?;
     let found = scan::scan(dir, limits)?;

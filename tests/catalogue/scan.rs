@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use etcd_rescue::archive::manifest::{Etcd, Frames, Made, Snapshot, Source};
 use etcd_rescue::archive::{self, Manifest, Options, Writer};
@@ -298,9 +297,9 @@ fn leftovers_of_our_own_go_and_nothing_else() {
     }
 }
 
-/// Half a gigabyte each by their manifests; all of it holes, and reading only a tenth would take minutes.
+/// Half a gigabyte each by their manifests; all of it holes: a frame that was read would be a flaw.
 #[test]
-fn a_thousand_archives_are_listed_in_a_second() {
+fn a_thousand_archives_are_listed_without_reading_them() {
     let dir = temp_dir();
     let piece = 1_u64 << 20;
     let frames = Frames {
@@ -318,9 +317,7 @@ fn a_thousand_archives_are_listed_in_a_second() {
         file.write_all_at(&0xfd2f_b528_u32.to_le_bytes(), 0)
             .unwrap();
     }
-    let started = Instant::now();
     let found = scanned(dir.path());
-    let took = started.elapsed();
     assert_eq!((found.backups.len(), found.strangers.len()), (1_000, 0));
     assert!(found.backups.iter().all(|backup| backup.flaw.is_none()));
     let now = at(10_000);
@@ -335,9 +332,4 @@ fn a_thousand_archives_are_listed_in_a_second() {
         ..Policy::default()
     };
     assert_eq!(keep::decide(&items, &policy, now).removed().count(), 990);
-    println!("1,000 archives in {took:?}");
-    // The promise is for the program that is shipped; JSON and tables take several times as long without
-    // optimization, and other tests run beside this one.
-    let limit = Duration::from_secs(if cfg!(debug_assertions) { 4 } else { 1 });
-    assert!(took < limit, "1,000 archives took {took:?}");
 }

@@ -147,7 +147,7 @@ fn an_input_that_cannot_be_read() {
         let reads: Vec<&Call> = calls.iter().filter(|c| c.mentions(&input)).collect();
         let main: Vec<_> = reads.iter().filter(|call| call.main).collect();
         for call in main.iter().step_by(main.len() / 12 + 1) {
-            strace::inject(&run, &[call.inject("error=EIO")])
+            strace::inject(&run, &[call.inject_from("error=EIO")])
                 .code(1)
                 .stderr_has("error: cannot read ")
                 .stderr_has(" at offset ")
@@ -170,7 +170,7 @@ fn what_was_written_cannot_be_read_back() {
         .collect();
     assert!(!back.is_empty(), "nothing was read back");
     for call in back.iter().step_by(back.len() / 8 + 1) {
-        strace::inject(&site.restore(), &[call.inject("error=EIO")])
+        strace::inject(&site.restore(), &[call.inject_from("error=EIO")])
             .code(1)
             .stderr_has(" at offset ")
             .stderr_has("snap/db: Input/output error");

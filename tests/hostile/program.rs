@@ -290,8 +290,8 @@ fn foreign_files() {
         ("text", &text, 3, "not an etcd snapshot"),
         ("elf", &elf[..1 << 20], 3, "not an etcd snapshot"),
         ("big-endian", &big_endian, 3, "big-endian machine (s390x)"),
-        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03garbage", 1, "gzip"),
-        ("zstd", b"\x28\xb5\x2f\xfd\x04garbage", 1, "zstd"),
+        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03garbage", 3, "gzip"),
+        ("zstd", b"\x28\xb5\x2f\xfd\x04garbage", 3, "zstd"),
         ("zip", b"PK\x03\x04garbage", 1, "zip"),
         ("metas-alone", &house.bytes[..8192], 3, "bytes are missing"),
         (

@@ -213,7 +213,7 @@ fn inputs_that_do_not_prove_good() {
         ),
         ("empty", b"", &[], 3, "empty"),
         ("text", b"not a snapshot", &["--raw"], 3, "error: "),
-        ("gzip", &gzip, &[], 1, "gunzip"),
+        ("gzip", &gzip, &[], 3, "gzip"),
     ] {
         let input = dir.path().join(name);
         std::fs::write(&input, bytes).unwrap();

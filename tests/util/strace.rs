@@ -32,6 +32,11 @@ impl Call {
         format!("inject={}:{what}:when={}", self.name, self.nth)
     }
 
+    /// As [`Call::inject`], and all later ones of its thread: a disk that fails goes on failing.
+    pub fn inject_from(&self, what: &str) -> String {
+        self.inject(what) + "+"
+    }
+
     pub fn is(&self, name: &str) -> bool {
         self.name == name
     }

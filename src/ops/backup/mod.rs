@@ -14,7 +14,7 @@ use rustix::fs::Advice;
 use crate::archive::manifest::Manifest;
 use crate::catalogue::compare::{self, Vitals};
 use crate::catalogue::entry::{self, Entry};
-use crate::catalogue::lock::{self, DirLock, Holder};
+use crate::catalogue::lock::{DirLock, Holder};
 use crate::catalogue::policy::Policy;
 use crate::catalogue::prune::Pruning;
 use crate::catalogue::records::Catalogue;
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::intake;
 use crate::io::staged::StagedFile;
 use crate::limits::Limits;
-use crate::observe::{Bounded, Observer};
+use crate::observe::{self, Bounded, Observer};
 use crate::packed::{By, Effort};
 use crate::snapshot::{self, Listeners, Options, Verified};
 use crate::source;
@@ -116,7 +116,7 @@ impl Run<'_> {
         let mut catalogue = Catalogue::load(lock.dir())?;
         report.warnings.extend(catalogue.problem());
         let entries = entry::entries(&found, &catalogue);
-        let before = entry::last_verified(&entries, Timestamp::now());
+        let before = entry::previous(&entries, Timestamp::now());
         let made = self.make(before, report)?;
         self.enter(Stage::Compare)?;
         let suspicious = compare::suspicious(before.map(Entry::vitals).as_ref(), &vitals(&made));
@@ -150,8 +150,8 @@ impl Run<'_> {
             return Err(Error::refused(missing).hint(format!("mkdir -m 700 -p {}", dir.display())));
         }
         let me = Holder::this_process(format!("backup {}", dir.display()), Timestamp::now());
-        let patience = lock::patience(self.request.lock_wait, self.observer);
-        DirLock::acquire(dir, &me, &mut { patience })
+        let mut patience = observe::patience(self.request.lock_wait, self.observer);
+        DirLock::acquire(dir, &me, &mut |_| patience())
     }
 
     /// From a member into an archive that is proved twice: as it came in, and as the disk has it.

@@ -199,7 +199,7 @@ pub const SMALL: &[Case] = &[
     content(
         "auth-on",
         |c| entries(c, "auth")[0].1 = vec![1],
-        Remark("auth is on: 1 users and 1 roles"),
+        Remark("auth is on: users (1) and roles (1)"),
     ),
     content(
         "auth-maybe",
