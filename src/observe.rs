@@ -15,6 +15,11 @@ pub trait Observer: Sync {
     /// Something worth a line on stderr happened, and the work goes on.
     fn notice(&self, text: &str);
 
+    /// As [`Observer::notice`], and it may cost somebody something.
+    fn warn(&self, text: &str) {
+        self.notice(text);
+    }
+
     /// [`crate::error::Kind::Interrupted`] once a signal has arrived. Called at least once for each
     /// megabyte or tenth of a second of work.
     fn check(&self) -> Result<()>;
@@ -49,6 +54,10 @@ impl Observer for Bounded<'_> {
 
     fn notice(&self, text: &str) {
         self.inner.notice(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.inner.warn(text);
     }
 
     /// [`crate::error::Kind::Unreachable`] when the time is up.

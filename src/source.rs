@@ -184,7 +184,7 @@ fn guard_against_running_etcd(
             return Err(Error::refused(format!("{name} is in use by {holder}: a running etcd is writing to it"))
                 .hint("use `etcd-rescue save` while etcd runs, or stop etcd; --raw reads it all the same, at your risk"));
         }
-        observer.notice(&format!(
+        observer.warn(&format!(
             "{name} is in use by {holder}: pages of different ages may be read, and the result may be wrong even where no damage is found"
         ));
         candidate.live = true;

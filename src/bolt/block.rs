@@ -12,6 +12,9 @@ use crate::io::Image;
 /// blocks deep; larger heads did not make walks faster.
 pub const HEAD: u64 = 128 << 10;
 
+/// Most bytes that are read on a guess: it is wrong where a large value is followed by small ones.
+const GUESS: u64 = 32 << 10;
+
 /// A page and the overflow pages behind it, or an inline bucket's page.
 #[derive(Debug)]
 pub struct Block<'i> {
@@ -26,25 +29,34 @@ pub struct Block<'i> {
 impl<'i> Block<'i> {
     /// Reads the page at `offset`, and as much of its overflow as fits the head. `room` is what the
     /// image has from `offset` on, at least one page; the block is cut there, and the caller, who
-    /// knows why, compares [`Block::size`] with what the header claims.
+    /// knows why, compares [`Block::size`] with what the header claims. `guess` is how large the block
+    /// may be, for all the caller knows: a good guess saves the second read.
     pub fn read(
         image: &'i Image,
         offset: u64,
         page_size: u64,
         room: u64,
+        guess: u64,
         mut buffer: Vec<u8>,
     ) -> Result<Block<'i>> {
-        buffer.resize(page_size as usize, 0);
-        image.read_at(offset, &mut buffer)?;
+        let mut first = guess.min(GUESS).min(room).max(page_size);
+        buffer.resize(first as usize, 0);
+        let guessed = image.read_at(offset, &mut buffer);
+        if guessed.is_err() {
+            // What cannot be read may lie in a page that nothing needs.
+            first = page_size;
+            buffer.resize(first as usize, 0);
+            image.read_at(offset, &mut buffer)?;
+        }
         let header = PageHeader::decode(&buffer).map_err(|eof| impossible(offset, eof))?;
         let size = (u64::from(header.overflow) + 1)
             .saturating_mul(page_size)
             .min(room);
         let head = size.min(HEAD);
-        if head > page_size {
-            buffer.resize(head as usize, 0);
-            let (_, rest) = buffer.split_at_mut(page_size as usize);
-            image.read_at(offset + page_size, rest)?;
+        buffer.resize(head as usize, 0);
+        if head > first {
+            let (_, rest) = buffer.split_at_mut(first as usize);
+            image.read_at(offset + first, rest)?;
         }
         Ok(Block {
             image: Some(image),
@@ -140,11 +152,34 @@ mod tests {
         file[..16].copy_from_slice(&encoded);
         file[HEAD as usize + 5] = 9;
         let image = Image::from_memory(file);
-        let block = Block::read(&image, 0, 4096, image.len(), Vec::new()).unwrap();
+        let block = Block::read(&image, 0, 4096, image.len(), 0, Vec::new()).unwrap();
         assert_eq!(block.size(), 512 * 1024);
         let mut scratch = Vec::new();
         assert_eq!(block.get(HEAD + 4, 3, &mut scratch).unwrap(), [7, 9, 7]);
         assert_eq!(block.get(20, 2, &mut scratch).unwrap(), [7, 7]);
         assert!(block.get(512 * 1024 - 1, 2, &mut scratch).is_err());
+    }
+
+    #[test]
+    fn a_guess_changes_nothing_but_the_number_of_reads() {
+        let mut file: Vec<u8> = (0..65536_u32).map(|at| (at % 251) as u8).collect();
+        let header = PageHeader {
+            id: 0,
+            flags: page::LEAF,
+            count: 1,
+            overflow: 3,
+        };
+        let mut encoded = Vec::new();
+        header.encode(&mut encoded);
+        file[..16].copy_from_slice(&encoded);
+        let whole = file[..16384].to_vec();
+        let image = Image::from_memory(file);
+        for guess in [0, 4096, 10_000, 16_384, 30_000, u64::MAX] {
+            let used = vec![1; 50_000];
+            let block = Block::read(&image, 0, 4096, image.len(), guess, used).unwrap();
+            assert_eq!(block.head, whole, "guess {guess}");
+        }
+        let block = Block::read(&image, 0, 4096, 8192, u64::MAX, Vec::new()).unwrap();
+        assert_eq!(block.head, whole[..8192], "cut");
     }
 }

@@ -74,7 +74,7 @@ mod tests {
         page.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         page.resize(512, 0);
         let image = Image::from_memory(page);
-        let block = Block::read(&image, 0, 512, 512, Vec::new()).unwrap();
+        let block = Block::read(&image, 0, 512, 512, 0, Vec::new()).unwrap();
         let mut found = Vec::new();
         read(&block, |page| found.push(page))
             .unwrap()

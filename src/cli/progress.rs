@@ -252,6 +252,10 @@ impl Observer for Progress {
         ui::note(text);
     }
 
+    fn warn(&self, text: &str) {
+        ui::warning(text);
+    }
+
     fn check(&self) -> Result<()> {
         self.tick();
         signals::check()

@@ -301,7 +301,7 @@ pub fn finish(facts: &mut Facts, marks: &Marks, report: &mut Report) {
         report.note(
             Place::bucket(b"auth"),
             format!(
-                "auth is on: {} users and {} roles come with the snapshot, passwords included",
+                "auth is on: users ({}) and roles ({}) come with the snapshot, passwords included",
                 facts.users, facts.roles
             ),
         );

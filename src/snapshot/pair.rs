@@ -60,6 +60,9 @@ impl Observer for Partner<'_> {
     fn notice(&self, text: &str) {
         self.observer.notice(text);
     }
+    fn warn(&self, text: &str) {
+        self.observer.warn(text);
+    }
     fn check(&self) -> Result<()> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(Error::interrupted()),
@@ -76,6 +79,9 @@ impl Observer for Quiet<'_> {
     fn advance(&self, _bytes: u64) {}
     fn notice(&self, text: &str) {
         self.0.notice(text);
+    }
+    fn warn(&self, text: &str) {
+        self.0.warn(text);
     }
     fn check(&self) -> Result<()> {
         self.0.check()

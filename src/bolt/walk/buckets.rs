@@ -22,7 +22,10 @@ impl Walk<'_, '_> {
             .map_or(0, |header| header.sequence);
         self.visitor.bucket(name, sequence)?;
         self.descend(block, value_at, vsize, spot, Kind::Bucket, depth)?;
-        self.visitor.bucket_end()
+        match self.lost {
+            true => Ok(()),
+            false => self.visitor.bucket_end(),
+        }
     }
 
     fn bucket_header(

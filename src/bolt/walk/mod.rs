@@ -120,6 +120,10 @@ struct Walk<'a, 'i> {
     /// Pages that the file has and the high-water mark allows.
     pages: u64,
     buffers: Vec<Vec<u8>>,
+    /// Size of the last block: its neighbour is often as large.
+    guess: u64,
+    /// A value broke off in the middle of an item: the visitor cannot be told of anything else.
+    lost: bool,
 }
 
 impl<'a, 'i> Walk<'a, 'i> {
@@ -142,6 +146,8 @@ impl<'a, 'i> Walk<'a, 'i> {
             reached: 0,
             pages,
             buffers: Vec::new(),
+            guess: 0,
+            lost: false,
         }
     }
 

@@ -5,7 +5,7 @@ use super::super::packed::Packed;
 use super::super::page::{self, BUCKET_LEAF, BranchElement, LeafElement, MAX_KEY, MAX_VALUE};
 use super::Walk;
 use super::{Misplaced, Spot};
-use crate::error::Result;
+use crate::error::{Kind as ErrorKind, Result};
 use crate::report::{Place, printable};
 
 /// One tree: a bucket or the root bucket.
@@ -63,6 +63,9 @@ impl<'i> Walk<'_, 'i> {
         is_root: bool,
     ) -> Result<()> {
         self.observer.check()?;
+        if self.lost {
+            return Ok(());
+        }
         if depth >= self.limits.tree_depth {
             let what = format!("tree deeper than {} levels", self.limits.tree_depth);
             self.report.error(self.place(id), what);
@@ -111,7 +114,15 @@ impl<'i> Walk<'_, 'i> {
         let room = (self.pages - id) * self.db.page_size();
         let buffer = self.buffers.pop().unwrap_or_default();
         let offset = id * self.db.page_size();
-        let block = Block::read(self.db.image(), offset, self.db.page_size(), room, buffer)?;
+        let (image, page_size) = (self.db.image(), self.db.page_size());
+        let block = match Block::read(image, offset, page_size, room, self.guess, buffer) {
+            Err(unreadable) if unreadable.kind() == ErrorKind::Damaged => {
+                self.report.error(self.place(id), unreadable.to_string());
+                return Ok(None);
+            }
+            read => read?,
+        };
+        self.guess = block.size();
         let header = *block.header();
         if header.id != id {
             self.report.error(
@@ -266,6 +277,9 @@ impl<'i> Walk<'_, 'i> {
         let mut scratch = self.buffers.pop().unwrap_or_default();
         let mut packed = Packed::behind(block.table_end());
         for index in 0..count {
+            if self.lost {
+                return Ok(());
+            }
             let at = Block::element_at(index);
             let bytes = block.get(at, page::ELEMENT, &mut scratch)?;
             let Ok(element) = LeafElement::decode(bytes) else {
@@ -364,7 +378,15 @@ impl<'i> Walk<'_, 'i> {
                 let mut at = value_at;
                 while left > 0 {
                     let len = left.min(HEAD);
-                    self.visitor.value(block.get(at, len as usize, scratch)?)?;
+                    let chunk = match block.get(at, len as usize, scratch) {
+                        Err(unreadable) if unreadable.kind() == ErrorKind::Damaged => {
+                            self.report.error(spot.into(), unreadable.to_string());
+                            self.lost = true;
+                            return Ok(());
+                        }
+                        read => read?,
+                    };
+                    self.visitor.value(chunk)?;
                     (at, left) = (at + len, left - len);
                     if left > 0 {
                         self.observer.check()?;

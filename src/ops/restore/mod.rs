@@ -244,6 +244,7 @@ impl<'r> Job<'r> {
                 self.owner.apply_one(made, observer)?;
             }
         }
+        self.owner.look_at_door(&self.request.data_dir, observer);
         observer.stage("syncing", None);
         observer.check()?;
         staging.commit(&self.target)?;

@@ -71,8 +71,28 @@ impl Owner {
         if self.demanded {
             return Err(error);
         }
-        observer.notice(&format!("{error}; {hint}"));
+        observer.warn(&format!("{error}; {hint}"));
         Ok(())
+    }
+
+    /// Warns if `dir`, which was there before and keeps its owner, does not let the new owner in.
+    pub fn look_at_door(&self, dir: &Path, observer: &dyn Observer) {
+        let (Some((uid, gid)), Ok(metadata)) = (self.ids, dir.metadata()) else {
+            return;
+        };
+        if !lets_in(
+            metadata.mode(),
+            (metadata.uid(), metadata.gid()),
+            (uid, gid),
+        ) {
+            let dir = dir.display();
+            observer.warn(&format!(
+                "{dir} (owner {}:{}, mode {:04o}) is closed to {uid}:{gid}: etcd cannot get in before chown {uid}:{gid} {dir}",
+                metadata.uid(),
+                metadata.gid(),
+                metadata.mode() & 0o7777
+            ));
+        }
     }
 
     fn set_below(&self, path: &Path) -> std::io::Result<()> {
@@ -94,6 +114,16 @@ impl Owner {
         }
         Ok(())
     }
+}
+
+/// Whether a directory of that mode and owner may be entered by `who`; root enters everywhere.
+fn lets_in(mode: u32, owner: (u32, u32), who: (u32, u32)) -> bool {
+    let bit = match (owner.0 == who.0, owner.1 == who.1) {
+        (true, _) => 0o100,
+        (false, true) => 0o010,
+        (false, false) => 0o001,
+    };
+    who.0 == 0 || mode & bit != 0
 }
 
 /// The owner, if it is not who we are anyway.
@@ -156,6 +186,26 @@ fn lookup(file: &str, name: &str) -> Option<(u32, Option<u32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_door_is_seen() {
+        let (root, etcd) = ((0, 0), (998, 998));
+        for (mode, owner, who, open) in [
+            (0o700, root, etcd, false),
+            (0o700, root, root, true),
+            (0o700, etcd, etcd, true),
+            (0o000, etcd, root, true),
+            (0o710, (0, 998), etcd, true),
+            (0o701, (0, 998), etcd, false),
+            (0o755, root, etcd, true),
+        ] {
+            assert_eq!(
+                lets_in(mode, owner, who),
+                open,
+                "{mode:o} {owner:?} {who:?}"
+            );
+        }
+    }
 
     #[test]
     fn owners_are_names_or_numbers() {
