@@ -15,6 +15,7 @@ use crate::io::{Image, dirs, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::packed::{self, By};
+use crate::scattered;
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
 use crate::source::{Candidate, Origin};
 use crate::transport::TRAILER;
@@ -111,7 +112,8 @@ pub fn packed(
     // What it will be is not known: a full disk shows while it is written.
     let received = receive(client, from, &mut writer, &name, &|_| Ok(()), observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
-    let image = |file| unpacked(file, &name, &frames, limits);
+    let dir = staged.dir().to_owned();
+    let image = |file| unpacked(file, (&name, &dir), &frames, limits);
     let verdict = prove(
         staged.file(),
         &name,
@@ -133,9 +135,15 @@ pub fn packed(
 }
 
 /// The frames that were just written, as the snapshot inside.
-fn unpacked(file: File, name: &Path, frames: &Written, limits: &Limits) -> Result<Image> {
+fn unpacked(
+    file: File,
+    (name, dir): (&Path, &Path),
+    frames: &Written,
+    limits: &Limits,
+) -> Result<Image> {
     let file = Image::from_file(file, name.display().to_string())?;
-    Archive::from_frames(file, &frames.frames, frames.size, limits)?.snapshot()
+    let archive = Archive::from_frames(file, &frames.frames, frames.size, limits)?;
+    scattered::image(&archive, &[dir.to_owned()])
 }
 
 /// What the manifest says of the member.

@@ -34,6 +34,7 @@ pub mod etcd;
 
 pub mod catalogue;
 pub mod datadir;
+pub mod scattered;
 pub mod snapshot;
 pub mod source;
 pub mod transport;

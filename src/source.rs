@@ -18,6 +18,7 @@ use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::scattered;
 
 /// INPUT as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +127,18 @@ pub fn open(
 pub fn of_file(
     file: File,
     name: &str,
+    spool_dirs: &[PathBuf],
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Candidate> {
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
-    unpack(Candidate::plain(image, origin), &[], limits, observer)
+    unpack(
+        Candidate::plain(image, origin),
+        spool_dirs,
+        limits,
+        observer,
+    )
 }
 
 /// Looks into what is compressed.
@@ -169,7 +176,10 @@ fn unpack(
                     let image = spool(&mut archive.stream()?)?;
                     (image, Container::Stream(compression))
                 }
-                Layout::Ours | Layout::Frames => (archive.snapshot()?, Container::Archive(archive)),
+                Layout::Ours | Layout::Frames => (
+                    scattered::image(&archive, spool_dirs)?,
+                    Container::Archive(archive),
+                ),
             }
         }
     };
