@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::io::ReadAt;
 
 /// Bytes of decompressed frames that are kept.
-pub(super) const BUDGET: u64 = 16 << 20;
+pub(super) const BUDGET: u64 = 8 << 20;
 
 /// The frames of one archive.
 #[derive(Debug)]
@@ -56,7 +56,12 @@ impl Cache {
 
     /// The piece of a frame, for one of two readers that keep in step.
     pub(super) fn step(&self, reader: Reader, frame: usize) -> Result<Arc<Vec<u8>>> {
-        self.pace.step(reader, frame, self.room / 2);
+        // The walk has less to do and leads: the pass, which hashes, shall find what it needs.
+        let window = match reader {
+            Reader::Pass => 0,
+            Reader::Walk => self.room / 2,
+        };
+        self.pace.step(reader, frame, window);
         self.get(frame)
     }
 
