@@ -365,7 +365,7 @@ fn compare(table: &Table, found: &Found, seek: Option<&SeekTable>, findings: &mu
             "the frames of the manifest end at {}, it begins at {}",
             table.end, found.start
         );
-        findings.error(Place::offset(found.start), what);
+        findings.warning(Place::offset(found.start), what);
     }
     if let Some(seek) = seek {
         let of_manifest = table
@@ -380,7 +380,7 @@ fn compare(table: &Table, found: &Found, seek: Option<&SeekTable>, findings: &mu
             .map(|entry| (entry.compressed, entry.decompressed));
         if seek.descriptor != 0 || !expected.eq(of_seek) {
             let what = "the seek table does not agree with the manifest";
-            findings.error(Place::offset(found.end), what);
+            findings.warning(Place::offset(found.end), what);
         }
     }
     i64::try_from(shift).unwrap_or(0)
