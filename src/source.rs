@@ -173,6 +173,10 @@ fn unpack(
             let archive = Archive::open(candidate.image, limits)?;
             match archive.layout() {
                 Layout::Stream => {
+                    // Nobody asks a stream for them later.
+                    for finding in archive.findings().listed() {
+                        observer.warn(&format!("{name}: {}: {}", finding.place, finding.what));
+                    }
                     let image = spool(&mut archive.stream()?)?;
                     (image, Container::Stream(compression))
                 }
