@@ -52,8 +52,27 @@ fn settings(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The commands in the lines for cron.
+pub fn cron_lines() -> Vec<String> {
+    let cron = text(&dist("cron/etcd-rescue"));
+    assert!(
+        cron.ends_with('\n'),
+        "cron ignores a last line without an end"
+    );
+    let lines = cron
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let command = |line: &str| {
+        assert!(!line.contains('%'), "cron makes a line end of it: {line}");
+        let fields: Vec<_> = line.splitn(7, ' ').collect();
+        assert_eq!(fields[5], "root");
+        fields[6].to_owned()
+    };
+    lines.map(command).collect()
+}
+
 /// What install.sh writes for a kubeadm node.
-fn installed_settings() -> String {
+pub fn installed_settings() -> String {
     let node = install::kubeadm();
     node.install(&["--yes"]).ok();
     text(&node.root().join("etc/etcd-rescue/backup.env"))
@@ -66,8 +85,9 @@ fn units_and_cron_lines_say_the_same() {
     let dir = temp_dir();
     let node = |name: &str| dir.path().join(name);
     fs::write(node("backup.env"), &config).unwrap();
-    // Stands in for the program: says how it was called, and with which variables.
-    let stub = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do echo \"$word\"; done\nenv | grep ^ETCDCTL | sort\n";
+    // Stands in for the program: says how it was called, and with which variables. It fails, for a check that
+    // goes well is quiet.
+    let stub = "#!/bin/sh\nfor word in \"$0\" \"$@\"; do echo \"$word\"; done\nenv | grep ^ETCDCTL | sort\nexit 9\n";
     fs::write(node("stub"), stub).unwrap();
     fs::set_permissions(node("stub"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir_all(node("etc/etcd-rescue")).unwrap();
@@ -81,25 +101,14 @@ fn units_and_cron_lines_say_the_same() {
         dir.path().display()
     ));
 
-    let cron = text(&dist("cron/etcd-rescue"));
-    assert!(
-        cron.ends_with('\n'),
-        "cron ignores a last line without an end"
-    );
-    let lines: Vec<_> = cron
-        .lines()
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
-        .collect();
+    let lines = cron_lines();
     let units = ["etcd-rescue-backup.service", "etcd-rescue-check.service"];
     assert_eq!(lines.len(), units.len());
     for (line, unit) in lines.into_iter().zip(units) {
-        assert!(!line.contains('%'), "cron makes a line end of it: {line}");
-        let fields: Vec<_> = line.splitn(7, ' ').collect();
-        assert_eq!(fields[5], "root");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", fields[6]]);
+        command.args(["-c", &line]);
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
-        let said = process::run(namespace.wrap(command), None, tools::TIMEOUT).ok();
+        let said = process::run(namespace.wrap(command), None, tools::TIMEOUT).code(9);
 
         let settings = settings(&config);
         let mut expected = exec_start(unit, &settings);
@@ -145,15 +154,23 @@ fn as_the_unit_does(run: &Rescue, state: &Path, capabilities: &str) -> Output {
         "mount --bind '{0}' '{0}'; mount -o remount,bind,ro /",
         state.display()
     ));
-    let program = run.command();
+    process::run(
+        namespace.wrap(without_capabilities(&run.command(), capabilities)),
+        None,
+        tools::TIMEOUT,
+    )
+}
+
+/// The command as uid 0 with no capabilities but these, each with `,+` before it, and no way to more.
+pub fn without_capabilities(program: &Command, but: &str) -> Command {
     let mut command = Command::new("/usr/bin/setpriv");
     command.args(["--no-new-privs", "--inh-caps=-all"]);
-    command.arg(format!("--bounding-set=-all{capabilities}"));
+    command.arg(format!("--bounding-set=-all{but}"));
     command.arg("--").arg(program.get_program());
     command.args(program.get_args());
     let envs = program.get_envs();
     command.envs(envs.filter_map(|(name, value)| Some((name, value?))));
-    process::run(namespace.wrap(command), None, tools::TIMEOUT)
+    command
 }
 
 /// A server that wants a client certificate, and the variables of backup.env that reach it.
