@@ -12,8 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::kubernetes::manifest;
-use super::node::{cron_lines, installed_settings, without_capabilities};
-use super::{alarms, text};
+use super::node::{cron_lines, without_capabilities};
+use super::{alarms, install, text};
 use crate::util::certs::Ca;
 use crate::util::etcd::Etcd;
 use crate::util::mount::{Namespace, is_root};
@@ -224,14 +224,13 @@ fn the_pod_ends_when_it_is_told_to() {
 fn the_cron_lines_keep_backups_and_are_quiet() {
     must_have("/bin/busybox");
     let mut node = Node::new();
+    let installed = install::kubeadm();
     let metrics = "/var/lib/node_exporter";
-    let settings = installed_settings().replace(
+    fs::create_dir_all(installed.root().join(&metrics[1..])).unwrap();
+    let next = installed.install(&["--yes", "--cron"]).ok().stdout_str();
+    let settings = text(&installed.root().join("etc/etcd-rescue/backup.env")).replace(
         "https://127.0.0.1:2379",
         &format!("https://127.0.0.1:{}", node.server.port()),
-    );
-    let settings = settings.replace(
-        "_BACKUP_FLAGS='",
-        &format!("_BACKUP_FLAGS='--metrics {metrics}/etcd_rescue.prom "),
     );
     fs::create_dir(node.path("config")).unwrap();
     fs::write(node.path("config/backup.env"), settings).unwrap();
@@ -244,30 +243,40 @@ fn the_cron_lines_keep_backups_and_are_quiet() {
             ("metrics", metrics, true),
         ],
         r#"mkdir "$r/bin"; cp /bin/busybox "$r/bin/sh"
-           cp /usr/bin/nice "$r/bin/"; libraries /usr/bin/nice"#,
+           for name in nice cat; do cp "/usr/bin/$name" "$r/bin/"; libraries "/usr/bin/$name"; done"#,
     );
     let [backup, check] = cron_lines().try_into().expect("two lines");
-    let cron = |node: &Node, line: &str| {
+    let sh = |node: &Node, line: &str| {
         let args = ["-c".to_owned(), line.to_owned()];
         let mut command = node.enter(&namespace, "/bin/sh", &args);
-        command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command.env("PATH", "/usr/bin:/bin");
         process::run(command, None, tools::TIMEOUT)
     };
-    cron(&node, &check)
-        .code(6)
-        .stderr_has(": there is no backup");
-    cron(&node, &backup).ok().stdout_is("").stderr_is("");
-    cron(&node, &check).ok().stdout_is("").stderr_is("");
+    sh(&node, &check).code(6).stderr_has(": there is no backup");
+    sh(&node, &backup).ok().stdout_is("").stderr_is("");
+    sh(&node, &check).ok().stdout_is("").stderr_is("");
     assert_eq!(node.archives().len(), 1);
     node.metrics(1);
-    let report = text(&node.path("report/report.json"));
-    let report: Value = serde_json::from_str(&report).unwrap();
-    assert_eq!(report["outcome"], "saved");
+
+    // What install.sh says is to be typed next: a backup by hand, the list, the report, the metrics.
+    let (_, next) = next.split_once("Installed. ").expect("the end");
+    let next = next.lines().filter_map(|line| line.strip_prefix("  "));
+    let next: Vec<_> = next.filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(next.len(), 4, "{next:?}");
+    let said = next.iter().map(|line| sh(&node, line).ok().stdout_str());
+    let said: Vec<_> = said.collect();
+    assert_eq!(node.archives().len(), 2);
+    for (said, has) in said.iter().zip([
+        "",
+        &node.archives()[0],
+        "\"outcome\": \"saved\"",
+        "etcd_rescue_last_run_success",
+    ]) {
+        assert!(said.contains(has), "no {has:?} in {said}");
+    }
 
     node.server.stop();
-    cron(&node, &backup)
-        .code(5)
-        .stderr_has("connection refused");
-    assert_eq!(node.archives().len(), 1);
+    sh(&node, &backup).code(5).stderr_has("connection refused");
+    assert_eq!(node.archives().len(), 2);
     node.metrics(0);
 }

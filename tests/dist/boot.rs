@@ -87,6 +87,16 @@ fn the_units_do_their_work_under_a_real_systemd() {
         "error: /var/lib/etcd-rescue/backups: the newest verified backup is ",
     );
 
+    let next: Vec<_> = seen.said("next").collect();
+    let expected = [
+        "did systemctl daemon-reload && systemctl start etcd-rescue-backup.timer etcd-rescue-check.timer",
+        "systemctl start etcd-rescue-backup.service",
+        "did /usr/local/bin/etcd-rescue list /var/lib/etcd-rescue/backups",
+        "journalctl -u etcd-rescue-backup.service -n 30",
+        "did systemctl list-timers 'etcd-rescue-*'",
+        "did cat /var/lib/node_exporter/etcd_rescue.prom",
+    ];
+    assert_eq!(next, expected, "{}", seen.log());
     let timers: Vec<_> = seen.report.lines().rev().take(2).collect();
     let active = ["check", "backup"].map(|unit| format!("etcd-rescue-{unit}.timer: active"));
     assert_eq!(timers, active);

@@ -88,7 +88,7 @@ END
     - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
 END
     cp "$etcd/etcd" "$etcd/etcdctl" "$root/inputs/"
-    "$here/../../dist/install.sh" --root "$root" --systemd --yes --binary "$program"
+    "$here/../../dist/install.sh" --root "$root" --systemd --yes --binary "$program" >"$out/installed"
 
     mkdir "$root/out"
     mount --bind "$out" "$root/out"
@@ -156,8 +156,15 @@ END
     sed -i 's/--max-age 4h/--max-age 1ms/' $settings
     try old check
 
+    # What install.sh says is to be typed next, except for the backup, which was the first; no journal runs here.
+    sed -n '/^Installed/,$s/^  \([^#]\)/\1/p' /out/installed >/out/next
+    while read -r line; do
+        case $line in
+            "systemctl start etcd-rescue-backup.service" | journalctl*) said "next: $line" ;;
+            *) if bash -c "$line"; then said "next: did $line"; else said "next: failed: $line"; fi ;;
+        esac
+    done </out/next
     for unit in etcd-rescue-backup.timer etcd-rescue-check.timer; do
-        systemctl start "$unit"
         said "$unit: $(value ActiveState "$unit")"
     done
     cp /dev/kmsg /out/kmsg

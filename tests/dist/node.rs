@@ -72,7 +72,7 @@ pub fn cron_lines() -> Vec<String> {
 }
 
 /// What install.sh writes for a kubeadm node.
-pub fn installed_settings() -> String {
+fn installed_settings() -> String {
     let node = install::kubeadm();
     node.install(&["--yes"]).ok();
     text(&node.root().join("etc/etcd-rescue/backup.env"))
