@@ -6,10 +6,10 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::pace::{Pace, Reader};
 use super::read::{Archive, Scratch};
 use crate::error::{Error, Result};
 use crate::io::ReadAt;
+use crate::io::pace::{Pace, Reader};
 
 /// Bytes of decompressed frames that are kept.
 pub(super) const BUDGET: u64 = 8 << 20;

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::cache::Cache;
-use super::pace::Reader;
 use super::pool::{Pool, Work};
 use super::read::{Archive, Layout, Scratch};
 use crate::error::{Error, Kind, Result};
+use crate::io::pace::Reader;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::{Place, Report};

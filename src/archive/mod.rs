@@ -186,7 +186,6 @@ mod check;
 mod frame;
 pub mod manifest;
 mod open;
-mod pace;
 mod pool;
 mod read;
 pub mod seek;

@@ -1,5 +1,5 @@
-//! Two readers of one archive, one from front to back and one along the tree: whoever needs a frame first
-//! decompresses it, and the other finds it in the cache, as long as neither runs away.
+//! Two readers of one file that share a cache, one from front to back and one along a tree: whoever needs a
+//! frame first gets it ready, and the other finds it there, as long as neither runs away.
 //!
 //! Waiting is a favour and never a duty: it ends after [`PATIENCE`] without a step of the other, who may
 //! be done, or somewhere else in the file.
@@ -12,15 +12,16 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Who reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
+pub enum Reader {
     /// From front to back.
     Pass,
     /// Along the tree.
     Walk,
 }
 
+/// Where the two readers are.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     state: Mutex<State>,
     moved: Condvar,
 }
@@ -40,7 +41,7 @@ struct Position {
 
 impl Pace {
     /// `reader` comes to `frame`: lets it wait until the other one is at most `window` frames behind.
-    pub(super) fn step(&self, reader: Reader, frame: usize, window: usize) {
+    pub fn step(&self, reader: Reader, frame: usize, window: usize) {
         let mut state = self.lock();
         let own = state.of(reader);
         if own.frame == Some(frame) {
@@ -50,8 +51,11 @@ impl Pace {
         own.frame = Some(frame);
         let steady = own.steady;
         self.moved.notify_all();
+        if !steady {
+            return;
+        }
         let other = reader.other();
-        while steady {
+        loop {
             let seen = *state.of(other);
             let behind = seen.frame.is_some_and(|at| frame > at + window);
             if !seen.steady || !behind {
@@ -67,7 +71,7 @@ impl Pace {
     }
 
     /// `reader` is done: nobody waits for it.
-    pub(super) fn done(&self, reader: Reader) {
+    pub fn done(&self, reader: Reader) {
         *self.lock().of(reader) = Position::default();
         self.moved.notify_all();
     }
