@@ -29,6 +29,7 @@ use crate::error::{Kind, Result};
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::report::Place;
 use crate::source::{Candidate, Origin};
 use crate::transport::{self, Tee, Trailer};
 
@@ -218,15 +219,20 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
 /// Structure and meaning alone, without the SHA-256: what `status` looks at.
 pub fn survey(candidate: &Candidate, limits: &Limits, observer: &dyn Observer) -> Result<Verdict> {
     let mut verdict = Verdict::new(candidate, limits);
-    let db = match Db::open(&candidate.image, limits)? {
-        Ok(db) => db,
-        Err(not_bolt) => {
+    let db = match Db::open(&candidate.image, limits) {
+        Ok(Ok(db)) => db,
+        Ok(Err(not_bolt)) => {
             verdict.not_bolt(not_bolt, candidate.image.name());
             return Ok(verdict);
         }
+        Err(e) if e.kind() == Kind::Damaged => {
+            verdict.report.error(Place::file(), e.to_string());
+            return Ok(verdict);
+        }
+        Err(e) => return Err(e),
     };
-    let trailer = Trailer::find(&candidate.image, db.size(), db.page_size())?;
-    verdict.input = describe(candidate, Some(&trailer));
+    let trailer = readable(Trailer::find(&candidate.image, db.size(), db.page_size()))?;
+    verdict.input = describe(candidate, trailer.as_ref());
     observer.stage("checking", Some(db.size()));
     verdict.learn(walk_meaning(&db, limits, observer, None)?);
     Ok(verdict)
