@@ -18,6 +18,7 @@ mod util;
 mod archive;
 mod catalogue;
 mod cli;
+mod corpora;
 mod crash;
 mod demo;
 mod dist;

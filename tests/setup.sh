@@ -9,7 +9,8 @@
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
 #   oracles      restic, out of its Debian package, unpacked under target/tools/debian and not installed;
-#                promtool the same way, because installing its package starts a server
+#                promtool the same way, because installing its package starts a server;
+#                good and bad zstd frames, out of a Go module's test data
 #   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
@@ -39,7 +40,7 @@ main() {
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
-            oracles) ;;
+            oracles) packages+=(unzip) ;;
             dist) packages+=(systemd shellcheck util-linux mount iproute2 bsdutils busybox-static) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
@@ -57,7 +58,7 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
-            oracles) unpacked restic usr/bin/restic && promtool ;;
+            oracles) unpacked restic usr/bin/restic && promtool && zstd_corpora ;;
             dist) "$tests/dist/build.sh" && promtool ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
@@ -92,6 +93,21 @@ debian() {
     "${sudo[@]}" apt-get -qq update
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq install --no-install-recommends "${missing[@]}" >&2
+}
+
+# Frames that broke decoders, and frames that must not: zstd's own golden files, and what fuzzing found.
+zstd_corpora() {
+    local to=$target/tools/zstd-corpora module=github.com/klauspost/compress@v1.17.9 dir set
+    [[ -d $to ]] && return
+    say "unpacking zstd frames from $module"
+    dir=$(cd "$root/tests" && GOFLAGS=-mod=mod go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
+    [[ -d $dir ]] || die "cannot get the Go module $module"
+    rm -rf "$to.new"
+    mkdir -p "$to.new"
+    for set in bad good decode-regression decoder; do
+        unzip -q -d "$to.new/$set" "$dir/zstd/testdata/$set.zip"
+    done
+    mv -T "$to.new" "$to"
 }
 
 promtool() { unpacked prometheus usr/bin/promtool; }

@@ -130,6 +130,14 @@ pub struct Listeners<'l> {
 }
 
 impl<'l> Listeners<'l> {
+    /// A tee alone.
+    pub fn tee(tee: &'l mut Tee<'l>) -> Listeners<'l> {
+        Listeners {
+            follower: None,
+            tee: Some(tee),
+        }
+    }
+
     /// A follower alone.
     pub fn follower(follower: &'l mut dyn Follower) -> Listeners<'l> {
         Listeners {
@@ -160,7 +168,8 @@ pub fn verify(
         // What is inside is lost; what of the archive is whole can be told all the same.
         if let Some(archive) = candidate.archive() {
             verdict.input = "archive".into();
-            verdict.judge_container(container::pass(archive, 0, limits, observer, None)?);
+            verdict.judge_container(container::pass(archive, 0, limits, observer, None)?.container);
+            verdict.nothing_to_reach(archive.manifest());
         }
         return Ok(Verified::Bad(Box::new(verdict)));
     };
@@ -181,6 +190,8 @@ pub fn verify(
         },
     )?;
     verdict.input = describe(&candidate, trailer.as_ref());
+    // What is wrong with a frame explains what is wrong with its pages.
+    verdict.judge_container(passed.container);
     verdict.learn(walked);
     verdict.compare_with_wal(&candidate, limits);
     if let (Some(trailer), Some(digest)) = (&trailer, passed.digest) {
@@ -189,7 +200,6 @@ pub fn verify(
     if let Some(manifest) = candidate.archive().and_then(Archive::manifest) {
         verdict.compare_with_manifest(manifest);
     }
-    verdict.judge_container(passed);
     verdict.sum_up(options.raw);
     match verdict.sum {
         Sum::Good => Ok(Verified::Good(Box::new(Snapshot { candidate, verdict }))),
