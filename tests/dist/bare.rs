@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -171,14 +172,20 @@ impl Pod {
         process::run(self.command(), None, tools::TIMEOUT)
     }
 
-    /// As the first process of a container.
-    fn spawn_as_pid_1(&self) -> Running {
+    /// As the first process of a container, once it works on the directory, and how it is called outside of that.
+    fn begin_as_pid_1(&self) -> (Running, Pid) {
+        let lock = self.node.path("backups/.etcd-rescue.lock");
+        fs::write(&lock, "").unwrap();
         let inner = self.command();
         let mut command = Command::new("/usr/bin/unshare");
         command.args(["--pid", "--fork", "--kill-child"]);
         command.arg(inner.get_program()).args(inner.get_args());
         command.env_clear();
-        process::spawn(command, None)
+        let running = process::spawn(command, None);
+        process::eventually("the run begins", || fs::metadata(&lock).unwrap().len() > 0);
+        let children = format!("/proc/{0}/task/{0}/children", running.pid());
+        let first = text(Path::new(&children)).trim().parse().unwrap();
+        (running, Pid::from_raw(first).unwrap())
     }
 }
 
@@ -208,16 +215,24 @@ fn the_pod_ends_when_it_is_told_to() {
     pod.run().ok();
     let before = pod.node.archives();
     pod.node.server.freeze(true);
-    let running = pod.spawn_as_pid_1();
-    let lock = pod.node.path("backups/.etcd-rescue.lock");
-    process::eventually("the run begins", || fs::metadata(&lock).unwrap().len() > 0);
-    let children = format!("/proc/{0}/task/{0}/children", running.pid());
-    let first: i32 = text(Path::new(&children)).trim().parse().unwrap();
-    let first = rustix::process::Pid::from_raw(first).unwrap();
-    rustix::process::kill_process(first, rustix::process::Signal::TERM).unwrap();
+    let (running, first) = pod.begin_as_pid_1();
+    kill_process(first, Signal::TERM).unwrap();
     running.wait(tools::TIMEOUT).code(143);
     assert_eq!(pod.node.archives(), before);
     pod.node.metrics(0);
+
+    // The second signal ends it at once. (SIGINT has the lower number, and is delivered first.)
+    let (running, first) = pod.begin_as_pid_1();
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        kill_process(first, signal).unwrap();
+    }
+    let ended = running.wait(tools::TIMEOUT);
+    let code = ended.code;
+    ended.expect(matches!(code, Some(130 | 143)), "an exit code of a signal");
+    pod.node.server.freeze(false);
+    pod.run().ok();
+    assert_eq!(pod.node.archives().len(), 2);
+    pod.node.metrics(1);
 }
 
 #[test]

@@ -30,7 +30,7 @@ outside() {
     ) &
     local unshare=$!
     for ((tenths = 0; tenths < PROBE_SECONDS * 10; tenths++)); do
-        if [[ -e $4/done ]] || ! kill -0 "$unshare" 2>/dev/null; then break; fi
+        if [[ -e $4/ended ]] || ! kill -0 "$unshare" 2>/dev/null; then break; fi
         sleep 0.1
     done
     kill -KILL "$unshare" 2>/dev/null || true # there is nothing to shut down
@@ -40,7 +40,7 @@ outside() {
         [[ -e $cgroup ]] || break
         sleep 0.1
     done
-    [[ -e $4/done ]] || { cat "$4"/* >&2; echo "error: it did not come to its end" >&2; exit 1; }
+    [[ -e $4/done ]] || { cat "$4/report" "$4/log" "$4/kmsg" >&2; echo "error: it did not come to its end" >&2; exit 1; }
 }
 
 # The first process of the namespaces: makes the node, and becomes its systemd.
@@ -106,6 +106,7 @@ END
 probe() {
     exec >/out/log 2>&1
     set -x
+    trap 'cp /dev/kmsg /out/kmsg; touch /out/ended' EXIT
     local here=$1 units=/etc/systemd/system settings=/etc/etcd-rescue/backup.env unit
     # Confined as the unit is, before each run; and all that is said, by the program too.
     for unit in backup check; do
@@ -167,7 +168,6 @@ END
     for unit in etcd-rescue-backup.timer etcd-rescue-check.timer; do
         said "$unit: $(value ActiveState "$unit")"
     done
-    cp /dev/kmsg /out/kmsg
     touch /out/done
 }
 
