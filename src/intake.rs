@@ -27,30 +27,33 @@ pub struct Taken<T> {
     pub from: client::Candidate,
     /// What was made of it.
     pub got: T,
-    /// Members that were tried before, and how each of them failed.
-    pub failed: Vec<(String, Error)>,
 }
+
+/// Hears of each endpoint that was tried in vain, and why.
+pub type Vain<'a> = &'a mut dyn FnMut(String, String);
 
 /// Asks the members in order of preference, each from the beginning, until one of them serves. A failure
 /// that another member would share ends it.
 pub fn take<T>(
     connect: &ConnectOptions,
     observer: &dyn Observer,
+    vain: Vain<'_>,
     attempt: &mut dyn FnMut(&Client, &client::Candidate) -> Result<T>,
 ) -> Result<Taken<T>> {
     let client = Client::new(connect.clone())?;
     let survey = client.survey(observer)?;
+    let silent = survey.left_out.into_iter().filter(|left| !left.answered);
+    silent.for_each(|left| vain(left.endpoint, left.because));
     let mut candidates = survey.candidates.into_iter().peekable();
-    let mut failed = Vec::new();
     while let Some(from) = candidates.next() {
         match (attempt(&client, &from), candidates.peek()) {
-            (Ok(got), _) => return Ok(Taken { from, got, failed }),
+            (Ok(got), _) => return Ok(Taken { from, got }),
             (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
                 observer.notice(&format!(
                     "{e}; trying {} next, from the beginning",
                     next.member.endpoint
                 ));
-                failed.push((from.member.endpoint, e));
+                vain(from.member.endpoint, e.to_string());
             }
             (Err(e), _) => return Err(e),
         }

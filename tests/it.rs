@@ -16,6 +16,7 @@
 mod util;
 
 mod archive;
+mod backup;
 mod catalogue;
 mod cli;
 mod corpora;
