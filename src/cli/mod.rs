@@ -332,10 +332,17 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
         ui::error(&error);
         return Ok(Exit::Late);
     }
-    Ok(match outcome.totals.damaged {
-        0 => Exit::Done,
-        _ => Exit::Bad,
-    })
+    let dir = request.dir.display();
+    match outcome.totals.damaged {
+        0 => Ok(Exit::Done),
+        damaged => Err(Error::damaged(format!(
+            "{dir}: {} damaged, though the newest verified one is young enough",
+            humanize::count(damaged, "backup")
+        ))
+        .hint(format!(
+            "etcd-rescue list {dir} shows which; remove what you do not want to keep"
+        ))),
+    }
 }
 
 /// `pin FILE`, `unpin FILE`

@@ -1,7 +1,7 @@
 //! Two readers of one file that share a cache, one from front to back and one along a tree: whoever needs a
 //! frame first gets it ready, and the other finds it there, as long as neither runs away.
 //!
-//! Waiting is a favour and never a duty: it ends after [`PATIENCE`] without a step of the other, who may
+//! Waiting is a favour and never a duty: it ends after a fiftieth of a second without a step of the other, who may
 //! be done, or somewhere else in the file.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
