@@ -192,6 +192,17 @@ impl Report {
         }
     }
 
+    /// Adds one finding in front of all others: what they come to. The last one listed makes room.
+    pub fn lead(&mut self, severity: Severity, place: Place, what: impl Into<String>) {
+        let mut rest = std::mem::replace(self, Report::new(self.keep));
+        self.add(severity, place, what);
+        rest.listed.truncate(self.keep.saturating_sub(1));
+        self.listed.append(&mut rest.listed);
+        self.notes += rest.notes;
+        self.warnings += rest.warnings;
+        self.errors += rest.errors;
+    }
+
     /// Takes over everything from another report.
     pub fn absorb(&mut self, other: Report) {
         let (notes, warnings, errors) = (
@@ -271,6 +282,18 @@ mod tests {
         assert_eq!(what, ["c", "b"]);
         assert_eq!((report.total(), report.unlisted()), (4, 2));
         assert!(report.is_damaged());
+    }
+
+    #[test]
+    fn what_leads_is_listed_first_even_in_a_full_list() {
+        let mut report = Report::new(2);
+        report.error(Place::file(), "a");
+        report.error(Place::file(), "b");
+        report.lead(Severity::Warning, Place::file(), "sum");
+        let what: Vec<_> = report.listed().iter().map(|f| f.what.as_str()).collect();
+        assert_eq!(what, ["sum", "a"]);
+        assert_eq!((report.total(), report.unlisted()), (3, 1));
+        assert_eq!(report.count(Severity::Error), 2);
     }
 
     #[test]

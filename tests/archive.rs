@@ -1,5 +1,13 @@
 //! Archives and the programs of others: `zstd`, `gzip`, and a reader of zstd's seekable format that is
-//! not ours.
+//! not ours. In the modules: archives through the program itself.
+
+mod damage;
+mod forged;
+mod formats;
+mod raw;
+mod saved;
+mod site;
+mod status;
 
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};

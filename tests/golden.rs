@@ -29,6 +29,15 @@ fn help() {
         "status --help",
         "restore -h",
         "restore --help",
+        "pack -h",
+        "pack --help",
+        "unpack --help",
+        "backup -h",
+        "backup --help",
+        "list --help",
+        "prune --help",
+        "check --help",
+        "pin --help",
         "help help",
         "version",
     ];
@@ -97,6 +106,70 @@ fn status() {
         "status empty.db",
     ];
     check("status", &transcript(dir.path(), &lines, &Masks::default()));
+}
+
+/// `cp1.db.zst` is `tests/data/cp1-3.7.db.zst`, which `save` made of an etcd of 3.7.1: 72 keys, five frames.
+#[test]
+fn archives() {
+    let dir = files();
+    let at = |name: &str| dir.path().join(name);
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let archive = std::fs::read(data.join("cp1-3.7.db.zst")).unwrap();
+    std::fs::write(at("cp1.db.zst"), &archive).unwrap();
+    // The second frame, and the seek table.
+    for (name, offset) in [
+        ("lost.db.zst", 1700),
+        ("metas.db.zst", 900),
+        ("table.db.zst", archive.len() - 1),
+    ] {
+        let mut bytes = archive.clone();
+        bytes[offset] ^= 1;
+        std::fs::write(at(name), bytes).unwrap();
+    }
+    std::fs::write(at("cut.db.zst"), &archive[..1000]).unwrap();
+    std::fs::create_dir(at("backups")).unwrap();
+    for name in ["cp1.db.zst", "cut.db.zst", "text.db"] {
+        std::fs::copy(at(name), at("backups").join(name)).unwrap();
+    }
+    let lines = [
+        "verify cp1.db.zst",
+        "verify -w table cp1.db.zst",
+        "verify -w fields cp1.db.zst",
+        "verify -w json cp1.db.zst",
+        "verify lost.db.zst metas.db.zst table.db.zst cut.db.zst",
+        "verify -w table lost.db.zst",
+        "status cp1.db.zst",
+        "status -w table cp1.db.zst",
+        "status -w json cp1.db.zst",
+        "status -w table --full cp1.db.zst",
+        "status lost.db.zst",
+        "status --full lost.db.zst",
+        "status --full metas.db.zst",
+        "status -w table table.db.zst",
+        "pack rich.db rich.db.zst",
+        "pack rich.db rich.db.zst",
+        "pack raw.db raw.db.zst",
+        "pack flipped.db flipped.db.zst",
+        "pack text.db text.db.zst",
+        "pack -w fields cp1.db.zst again.db.zst",
+        "unpack cp1.db.zst cp1.db",
+        "unpack cp1.db.zst cp1.db",
+        "unpack -w fields rich.db.zst rich2.db",
+        "unpack lost.db.zst lost.db",
+        "unpack rich.db plain.db",
+        "unpack text.db plain.db",
+        "restore table.db.zst --data-dir new",
+        "restore lost.db.zst --data-dir bad",
+        "restore metas.db.zst --data-dir bad",
+        "list backups",
+        "check backups",
+        "check --full backups",
+        "list backups",
+    ];
+    check(
+        "archives",
+        &transcript(dir.path(), &lines, &Masks::default()),
+    );
 }
 
 #[test]
@@ -259,6 +332,11 @@ impl Masks {
             }
             line = mask(&line, ".before-", |c| c.is_ascii_alphanumeric());
             line = mask(&line, " needed, ", |c| c != ' ');
+            // Of `list` and `check`: how old the archive is, and when it was verified.
+            line = mask(&line, "T12:00:00Z, ", |c| c != ',');
+            line = mask(&line, ", check ", |c| c != ',');
+            line = mask(&line, "  age                 ", |_| true);
+            line = mask(&line, "verified backup is ", |c| c != ',');
             line
         });
         masked.map(|line| line + "\n").collect::<String>()

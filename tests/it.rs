@@ -19,6 +19,7 @@ mod archive;
 mod backup;
 mod catalogue;
 mod cli;
+mod corpora;
 mod crash;
 mod demo;
 mod dist;

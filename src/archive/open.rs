@@ -40,12 +40,13 @@ pub(super) struct Found {
     pub end: u64,
 }
 
-/// Reads the end. What is broken is a finding; `Error::refused` for a manifest of a newer format.
+/// Reads the end. What is broken is a warning: the data can be read without it. `Error::refused` for a
+/// manifest of a newer format.
 pub(super) fn read(image: &Image, limits: &Limits, report: &mut Report) -> Result<End> {
     let seek = match seek_table(image, limits) {
         Ok(seek) => seek,
         Err(error) if error.kind() == Kind::Damaged => {
-            report.error(Place::offset(image.len()), error.to_string());
+            report.warning(Place::offset(image.len()), error.to_string());
             None
         }
         Err(error) => return Err(error),
@@ -68,8 +69,8 @@ pub(super) fn read(image: &Image, limits: &Limits, report: &mut Report) -> Resul
     while let Some(at) = last_tag(image, lowest, high)? {
         end.manifest = manifest_ending_at(image, at, limits, report)?;
         if end.manifest.is_some() {
-            if !report.is_damaged() {
-                report.error(Place::offset(at), "no seek table behind the manifest");
+            if report.total() == 0 {
+                report.warning(Place::offset(at), "no sound seek table behind the manifest");
             }
             return Ok(end);
         }
@@ -122,7 +123,7 @@ fn may_be_ours(image: &Image, limits: &Limits) -> Result<bool> {
     })
 }
 
-/// The manifest whose frame ends at `end`. What is wrong with it is a finding.
+/// The manifest whose frame ends at `end`. What is wrong with it is a warning.
 fn manifest_ending_at(
     image: &Image,
     end: u64,
@@ -132,7 +133,7 @@ fn manifest_ending_at(
     match decode_at(image, end, limits) {
         Ok(found) => Ok(found),
         Err(error) if error.kind() == Kind::Damaged => {
-            report.error(Place::offset(end), error.to_string());
+            report.warning(Place::offset(end), error.to_string());
             Ok(None)
         }
         Err(error) => Err(error),

@@ -63,7 +63,8 @@ pub static COMMANDS: &[Doc] = &[
             "With several endpoints all are asked at once; members that are down, lag, are learners or have a CORRUPT alarm are left out, and a \
              follower is preferred. If the stream breaks, the next one is asked, from the beginning.",
             "An OUT that ends in .zst becomes an archive: packed while it comes in, never plain on the disk, with a manifest that says what is \
-             inside. OUT - is standard output; everything else then goes to standard error, and exit code 0 is the proof that the stream was whole.",
+             inside. OUT - sends the plain snapshot to standard output; everything else then goes to standard error, and exit code 0 is the proof \
+             that the stream was whole.",
         ],
         examples: &[
             (
@@ -99,9 +100,16 @@ pub static COMMANDS: &[Doc] = &[
             "Their sum is GOOD (exit code 0), DAMAGED (3), or UNPROVEN (3): structure and meaning are good, but there is no SHA-256 to show that \
              nothing changed on the way, as in a raw copy of member/snap/db; --raw accepts that. With several inputs there is a line for each, and \
              the exit code is the worst of them: 3, then 1, then 4, then 0.",
+            "Of an archive the container comes first: every frame, and what the manifest says against what is inside. A frame that is lost is \
+             named with its place, the pages it costs, and how many live keys cannot be reached any more. A broken manifest or seek table is a \
+             warning: everything can be read without them.",
         ],
         examples: &[
             ("One file:", "etcd-rescue verify /backup/etcd.db"),
+            (
+                "The newest backup of a directory:",
+                "etcd-rescue verify /var/backups/etcd --latest",
+            ),
             (
                 "Everything that was found, for a program:",
                 "etcd-rescue verify -w json /backup/etcd.db /backup/etcd-old.db",
@@ -121,7 +129,7 @@ pub static COMMANDS: &[Doc] = &[
             "Prints HASH, REVISION, TOTAL KEYS, TOTAL SIZE and VERSION as etcdutl 3.6 and later print them: the same bytes with -w simple and \
              -w fields, the same keys and more with -w json, the same table and a second block with -w table.",
             "The structure is checked, as etcdutl does, and what the data means; the SHA-256 is not: that is what verify is for. Of an archive \
-             the manifest is printed; --full looks inside.",
+             what its manifest says is printed, and none of its data is read; --full looks inside.",
         ],
         examples: &[
             (
@@ -142,6 +150,7 @@ pub static COMMANDS: &[Doc] = &[
         long: &[
             "Proves INPUT as verify does, builds DIR/member complete under another name, reads it back, and only then gives it its name. Anything \
              short of that leaves DIR as it was. etcd 3.4, 3.5, 3.6, 3.7 and 3.8 start on the result, whichever of them made the snapshot.",
+            "An archive is unpacked on the way, without a temporary file.",
             "Every member of the new cluster must be restored from the same file, on its own machine, with its own --name and the same \
              --initial-cluster. The exact command for each is printed at the end.",
             "A Kubernetes snapshot (keys under /registry/) gets its revision moved by 1000000000, so that controllers notice that the past was \
@@ -155,6 +164,10 @@ pub static COMMANDS: &[Doc] = &[
             (
                 "A cluster of one; what was there is moved aside:",
                 "etcd-rescue restore /backup/etcd.db --data-dir /var/lib/etcd --move-aside",
+            ),
+            (
+                "From the newest verified backup of a directory:",
+                "etcd-rescue restore /var/backups/etcd --latest --data-dir /var/lib/etcd --move-aside",
             ),
             (
                 "The first of three members:",
@@ -174,8 +187,9 @@ pub static COMMANDS: &[Doc] = &[
         long: &[
             "Proves INPUT as verify does and compresses it on the way; the archive is read back before it gets its name. An archive is an \
              ordinary zstd file: zstd -d gives back the snapshot, byte for byte. Its frames are independent, each with its checksum, so that \
-             damage costs what it touches; a manifest says what is inside and where it came from.",
-            "Every command takes an archive wherever it takes a snapshot, and files of zstd and gzip too. OUT - is standard output.",
+             damage costs what it touches; a manifest says what is inside and where it came from. An INPUT that is not good is not packed.",
+            "Every command takes an archive wherever it takes a snapshot, and files of zstd and gzip too; an archive that is packed again keeps \
+             its time and origin. OUT - is standard output.",
         ],
         examples: &[
             (
@@ -195,7 +209,8 @@ pub static COMMANDS: &[Doc] = &[
         short: "take the snapshot out of an archive",
         long: &[
             "Gives back what was packed, byte for byte, and proves it on the way: every frame, the manifest, then what verify checks. Files \
-             that zstd or gzip made are unpacked too. OUT - is standard output.",
+             that zstd or gzip made are unpacked too. OUT - is standard output. Nothing is written of an INPUT that is not good; zstd -d gives \
+             back what can be read of it.",
         ],
         examples: &[(
             "For a tool that reads no archives:",

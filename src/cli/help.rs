@@ -37,7 +37,7 @@ fn overview() -> String {
     });
     format!(
         "{}\
-         Saves, proves and restores etcd snapshots.\n\
+         Saves, proves, archives and restores etcd snapshots.\n\
          \n\
          Usage: etcd-rescue COMMAND [FLAGS] [OPERANDS]\n\
          \n\
@@ -54,8 +54,9 @@ fn overview() -> String {
 fn more() -> String {
     let mut text = String::from("\nINPUT:\n");
     text += &paragraph(
-        "A snapshot, a raw copy of member/snap/db, the data dir of a member that is stopped, or - for standard input. What it is is \
-         found out from its content. It is only ever read.",
+        "A snapshot; an archive of one, or one that zstd or gzip compressed; a raw copy of member/snap/db; the data dir of a member that \
+         is stopped; - for standard input; or DIR --latest for the newest verified backup in a directory. What it is is found out from \
+         its content. It is only ever read.",
         2,
     );
     text += "\nEnvironment:\n";

@@ -190,7 +190,11 @@ fn pack(request: &ops::pack::Request, output: Output) -> Result<Exit> {
             let text = render::pack::packed(request, &outcome, format);
             answer_beside(request.output.is_none(), &text)
         }
-        ops::pack::Ending::BadInput(verdict) => unusable(&request.input, &verdict, format),
+        ops::pack::Ending::BadInput(verdict) => {
+            let hint =
+                "pack another one; etcd-rescue verify INPUT... tells good ones from bad ones";
+            unusable(&request.input, &verdict, format, hint)
+        }
     }
 }
 
@@ -206,7 +210,11 @@ fn unpack(request: &ops::unpack::Request, output: Output) -> Result<Exit> {
             let text = render::pack::unpacked(request, &verdict, format);
             answer_beside(request.output.is_none(), &text)
         }
-        ops::unpack::Ending::BadInput(verdict) => unusable(&request.input, &verdict, format),
+        ops::unpack::Ending::BadInput(verdict) => {
+            let hint =
+                "unpack another one; what can be read of this one comes out of zstd -d, or gunzip";
+            unusable(&request.input, &verdict, format, hint)
+        }
     }
 }
 
@@ -219,11 +227,10 @@ fn answer_beside(bytes_on_stdout: bool, text: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn unusable(input: &Input, verdict: &Verdict, format: Format) -> Result<Exit> {
+fn unusable(input: &Input, verdict: &Verdict, format: Format, hint: &str) -> Result<Exit> {
     if format == Format::Json {
         ui::answer_aside(&render::pack::bad_input(input, verdict));
     }
-    let hint = "salvage what can be read with zstd -d or gunzip, or take another one";
     Err(bad_input(&input_name(input), verdict, hint))
 }
 
@@ -325,10 +332,17 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
         ui::error(&error);
         return Ok(Exit::Late);
     }
-    Ok(match outcome.totals.damaged {
-        0 => Exit::Done,
-        _ => Exit::Bad,
-    })
+    let dir = request.dir.display();
+    match outcome.totals.damaged {
+        0 => Ok(Exit::Done),
+        damaged => Err(Error::damaged(format!(
+            "{dir}: {} damaged, though the newest verified one is young enough",
+            humanize::count(damaged, "backup")
+        ))
+        .hint(format!(
+            "etcd-rescue list {dir} shows which; remove what you do not want to keep"
+        ))),
+    }
 }
 
 /// `pin FILE`, `unpin FILE`

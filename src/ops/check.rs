@@ -180,7 +180,11 @@ fn damage(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<Opt
         Ok(verified) => {
             let verdict = verified.into_verdict();
             let first = verdict.report.listed().first().map(ToString::to_string);
-            Ok((verdict.sum != Sum::Good).then(|| first.unwrap_or_else(|| "not proved".into())))
+            match verdict.sum {
+                // What is inside is whole, and the file is not.
+                Sum::Good => Ok(entry.backup.flaw.clone()),
+                _ => Ok(Some(first.unwrap_or_else(|| "not proved".into()))),
+            }
         }
     }
 }

@@ -79,8 +79,8 @@ pub(super) fn threads() -> usize {
 
 impl Verdict {
     /// Takes in what was found wrong with the archive.
-    pub(super) fn judge_container(&mut self, passed: Passed) {
-        let Some(checked) = passed.container else {
+    pub(super) fn judge_container(&mut self, checked: Option<Checked>) {
+        let Some(checked) = checked else {
             return;
         };
         let level = match checked.report.is_damaged() {
@@ -88,10 +88,26 @@ impl Verdict {
             false => Level::Good,
         };
         if let Some(packed) = &mut self.packed {
-            packed.container = level.and(packed.container);
+            packed.container = level;
             packed.frames_damaged = checked.frames_damaged;
         }
         self.report.absorb(checked.report);
+    }
+
+    /// Neither meta page could be had.
+    pub(super) fn nothing_to_reach(&mut self, manifest: Option<&Manifest>) {
+        let lost = self
+            .packed
+            .as_ref()
+            .map_or(0, |packed| packed.frames_damaged);
+        if let (Some(manifest), 1..) = (manifest, lost) {
+            let all = manifest.etcd.live_keys;
+            self.report.lead(
+                Severity::Warning,
+                Place::file(),
+                format!("none of the {all} live keys can be reached: the pages that lead to all others are lost"),
+            );
+        }
     }
 
     /// The manifest was written when the snapshot was proved: it must say what is inside.
@@ -109,9 +125,9 @@ impl Verdict {
         };
         if !computed.is_empty() {
             same("SHA-256", snapshot.sha256.clone(), computed);
+            let trailer = self.sha256.trailer.is_some();
+            same("trailer", snapshot.trailer.to_string(), trailer.to_string());
         }
-        let trailer = self.sha256.trailer.is_some();
-        same("trailer", snapshot.trailer.to_string(), trailer.to_string());
         if self.structure == Level::Good && self.meaning == Level::Good {
             let number = |n: u64| n.to_string();
             same(
@@ -132,12 +148,34 @@ impl Verdict {
             );
             same("hash", number(etcd.hash.into()), number(facts.hash.into()));
             same("db size", number(etcd.db_size), number(facts.size));
+            same("in use", number(etcd.in_use), number(facts.in_use));
+            same(
+                "compacted revision",
+                etcd.compacted_revision.to_string(),
+                facts.compact_revision.unwrap_or(0).to_string(),
+            );
+            let version = |version: &Option<String>| version.clone().unwrap_or("none".into());
+            same(
+                "storage version",
+                version(&etcd.storage_version),
+                version(&facts.storage_version),
+            );
         } else if etcd.live_keys > facts.live_keys {
             let (all, left) = (etcd.live_keys, facts.live_keys);
             let lost = all - left;
-            self.report.warning(
+            self.report.lead(
+                Severity::Warning,
                 Place::file(),
                 format!("{lost} of {all} live keys cannot be reached any more, or more of them where old values came up in their place"),
+            );
+        }
+        let frames_damaged = self.packed.as_ref().is_some_and(|p| p.frames_damaged > 0);
+        if frames_damaged && self.structure == Level::Good && wrong.is_empty() {
+            let all = facts.live_keys;
+            self.report.lead(
+                Severity::Warning,
+                Place::file(),
+                format!("the frames that are lost held nothing that is in use: all {all} live keys can still be reached"),
             );
         }
         for what in wrong {

@@ -29,6 +29,7 @@ use crate::error::{Kind, Result};
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::report::Place;
 use crate::source::{Candidate, Origin};
 use crate::transport::{self, Tee, Trailer};
 
@@ -130,6 +131,14 @@ pub struct Listeners<'l> {
 }
 
 impl<'l> Listeners<'l> {
+    /// A tee alone.
+    pub fn tee(tee: &'l mut Tee<'l>) -> Listeners<'l> {
+        Listeners {
+            follower: None,
+            tee: Some(tee),
+        }
+    }
+
     /// A follower alone.
     pub fn follower(follower: &'l mut dyn Follower) -> Listeners<'l> {
         Listeners {
@@ -160,7 +169,8 @@ pub fn verify(
         // What is inside is lost; what of the archive is whole can be told all the same.
         if let Some(archive) = candidate.archive() {
             verdict.input = "archive".into();
-            verdict.judge_container(container::pass(archive, 0, limits, observer, None)?);
+            verdict.judge_container(container::pass(archive, 0, limits, observer, None)?.container);
+            verdict.nothing_to_reach(archive.manifest());
         }
         return Ok(Verified::Bad(Box::new(verdict)));
     };
@@ -181,6 +191,8 @@ pub fn verify(
         },
     )?;
     verdict.input = describe(&candidate, trailer.as_ref());
+    // What is wrong with a frame explains what is wrong with its pages.
+    verdict.judge_container(passed.container);
     verdict.learn(walked);
     verdict.compare_with_wal(&candidate, limits);
     if let (Some(trailer), Some(digest)) = (&trailer, passed.digest) {
@@ -189,7 +201,6 @@ pub fn verify(
     if let Some(manifest) = candidate.archive().and_then(Archive::manifest) {
         verdict.compare_with_manifest(manifest);
     }
-    verdict.judge_container(passed);
     verdict.sum_up(options.raw);
     match verdict.sum {
         Sum::Good => Ok(Verified::Good(Box::new(Snapshot { candidate, verdict }))),
@@ -208,15 +219,20 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
 /// Structure and meaning alone, without the SHA-256: what `status` looks at.
 pub fn survey(candidate: &Candidate, limits: &Limits, observer: &dyn Observer) -> Result<Verdict> {
     let mut verdict = Verdict::new(candidate, limits);
-    let db = match Db::open(&candidate.image, limits)? {
-        Ok(db) => db,
-        Err(not_bolt) => {
+    let db = match Db::open(&candidate.image, limits) {
+        Ok(Ok(db)) => db,
+        Ok(Err(not_bolt)) => {
             verdict.not_bolt(not_bolt, candidate.image.name());
             return Ok(verdict);
         }
+        Err(e) if e.kind() == Kind::Damaged => {
+            verdict.report.error(Place::file(), e.to_string());
+            return Ok(verdict);
+        }
+        Err(e) => return Err(e),
     };
-    let trailer = Trailer::find(&candidate.image, db.size(), db.page_size())?;
-    verdict.input = describe(candidate, Some(&trailer));
+    let trailer = readable(Trailer::find(&candidate.image, db.size(), db.page_size()))?;
+    verdict.input = describe(candidate, trailer.as_ref());
     observer.stage("checking", Some(db.size()));
     verdict.learn(walk_meaning(&db, limits, observer, None)?);
     Ok(verdict)

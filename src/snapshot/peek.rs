@@ -1,5 +1,6 @@
 //! What is known of a candidate before it is walked.
 
+use super::readable;
 use crate::bolt::collect::Collect;
 use crate::bolt::{Db, walk};
 use crate::error::Result;
@@ -24,6 +25,11 @@ pub struct Peek {
 /// The entries of the `meta` bucket, which lies behind `key`, and is needed by who follows the walk.
 /// Empty when the file is too damaged to have one.
 pub fn peek_meta(candidate: &Candidate, limits: &Limits) -> Result<Peek> {
+    // In an archive the pages themselves may be lost; verification tells which.
+    Ok(readable(peek(candidate, limits))?.unwrap_or_default())
+}
+
+fn peek(candidate: &Candidate, limits: &Limits) -> Result<Peek> {
     let Ok(db) = Db::open(&candidate.image, limits)? else {
         return Ok(Peek::default());
     };

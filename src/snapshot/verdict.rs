@@ -103,16 +103,6 @@ impl Packed {
     }
 }
 
-impl Level {
-    /// Damaged if either is.
-    pub(super) fn and(self, other: Level) -> Level {
-        match other {
-            Level::Damaged => other,
-            _ => self,
-        }
-    }
-}
-
 /// The two ends of the transport check, as lower-case hex.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sha256s {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::SNAPSHOT;
-use super::site::{SaveSite, Site, State, WAYS};
+use super::site::{Making, SaveSite, Site, State, WAYS};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::mount::Namespace;
@@ -91,8 +91,13 @@ fn a_save_killed_at_random_moments() {
     const KILLS: usize = 30;
     let server = server_with(40);
     let proc_is_hidden = Namespace::without_proc();
-    for (force, hidden) in [(false, false), (true, true)] {
-        let site = SaveSite::new(&server, force, false);
+    for (making, force, hidden) in [
+        (Making::Save, false, false),
+        (Making::Save, true, true),
+        (Making::SaveArchive, false, false),
+        (Making::SaveArchive, true, true),
+    ] {
+        let site = SaveSite::making(making, &server, force, false);
         let start = || match hidden {
             true => proc_is_hidden.spawn(&site.save()),
             false => site.save().spawn(),
@@ -127,14 +132,13 @@ fn a_save_killed_at_random_moments() {
 fn a_save_killed_at_every_system_call() {
     let server = Etcd::new("3.7").start();
     server.api().put("key", "value");
-    for (force, named) in [(false, false), (true, false), (false, true), (true, true)] {
-        let site = SaveSite::new(&server, force, named);
+    for site in SaveSite::all(&server) {
         let (output, calls) = strace::trace(&site.save(), CHANGING, &site.always);
         output.ok();
         site.reset();
         let mut latest = State::Before;
         for call in worth_a_kill(calls, site.dir.path()) {
-            let when = format!("killed at {}({}", call.name, call.args);
+            let when = format!("killed at {}({} ({:?})", call.name, call.args, site.making);
             let injections = site.injections(call.inject("signal=KILL"));
             let output = strace::inject(&site.save(), &injections);
             // How often the runtime wakes itself by a write differs from run to run.
@@ -144,11 +148,11 @@ fn a_save_killed_at_every_system_call() {
             latest = latest.max(state);
             let left = site.leftovers();
             assert!(
-                left.len() <= 1 && (named || force || left.is_empty()),
+                left.len() <= 1 && (site.named() || site.force || left.is_empty()),
                 "{left:?} {when}"
             );
             let next = site.save().run();
-            match state == State::Done && !force {
+            match state == State::Done && !site.force {
                 true => drop(next.code(4).stderr_has("exists already")),
                 false => drop(next.ok()),
             }
@@ -156,7 +160,7 @@ fn a_save_killed_at_every_system_call() {
             assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
             site.reset();
         }
-        assert_eq!(latest, State::Done, "no kill came late");
+        assert_eq!(latest, State::Done, "no kill came late ({:?})", site.making);
     }
 }
 

@@ -63,14 +63,16 @@ fn at_every_call_of_a_save() {
     let server = Etcd::new("3.7").start();
     server.api().put("key", "value");
     let mut signals = SIGNALS.iter().cycle();
-    for (force, named) in [(false, false), (true, true)] {
-        let site = SaveSite::new(&server, force, named);
+    for site in SaveSite::all(&server) {
         let (output, calls) = strace::trace(&site.save(), CHANGING, &site.always);
         output.ok();
         site.reset();
         for call in once(worth_a_kill(calls, site.dir.path())) {
             let (_, name, number) = signals.next().unwrap();
-            let when = format!("SIG{name} at {}({}", call.name, call.args);
+            let when = format!(
+                "SIG{name} at {}({} ({:?})",
+                call.name, call.args, site.making
+            );
             let injections = site.injections(call.inject(&format!("signal={name}")));
             let output = strace::inject(&site.save(), &injections);
             let fits = match site.check(&when) {

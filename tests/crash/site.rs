@@ -224,9 +224,21 @@ impl Site {
     }
 }
 
-/// For saves.
+/// What makes one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    Save,
+    SaveArchive,
+    Pack,
+    Unpack,
+}
+
+/// For saves, and for all that makes one file as they do.
 pub struct SaveSite<'s> {
     server: &'s Etcd,
+    pub making: Making,
+    /// What is packed or unpacked.
+    input: TempDir,
     pub dir: TempDir,
     /// OUT exists and is to be replaced.
     pub force: bool,
@@ -237,8 +249,41 @@ pub struct SaveSite<'s> {
 impl<'s> SaveSite<'s> {
     #[track_caller]
     pub fn new(server: &'s Etcd, force: bool, named: bool) -> SaveSite<'s> {
+        SaveSite::making(Making::Save, server, force, named)
+    }
+
+    /// One of each kind.
+    #[track_caller]
+    pub fn all(server: &'s Etcd) -> impl Iterator<Item = SaveSite<'s>> {
+        let plain =
+            [(true, false), (false, true)].map(|(force, named)| (Making::Save, force, named));
+        let each = [
+            Making::Save,
+            Making::SaveArchive,
+            Making::Pack,
+            Making::Unpack,
+        ];
+        let both = each
+            .into_iter()
+            .flat_map(|making| [(making, false, false), (making, true, true)]);
+        let rows = both.chain(plain);
+        rows.map(|(making, force, named)| SaveSite::making(making, server, force, named))
+    }
+
+    #[track_caller]
+    pub fn making(making: Making, server: &'s Etcd, force: bool, named: bool) -> SaveSite<'s> {
+        let input = temp_dir();
+        if making == Making::Unpack {
+            let archive = input.path().join("in.zst");
+            Rescue::new(["pack", super::SNAPSHOT])
+                .arg(archive)
+                .run()
+                .ok();
+        }
         let mut site = SaveSite {
             server,
+            making,
+            input,
             dir: temp_dir(),
             force,
             always: Vec::new(),
@@ -256,15 +301,35 @@ impl<'s> SaveSite<'s> {
     }
 
     pub fn out(&self) -> PathBuf {
-        self.dir.path().join("out.db")
+        self.dir.path().join(self.name())
+    }
+
+    /// That of the archive decides what `save` makes.
+    fn name(&self) -> &'static str {
+        match self.making {
+            Making::SaveArchive => "out.db.zst",
+            _ => "out.db",
+        }
     }
 
     pub fn save(&self) -> Rescue {
-        let run = Rescue::new(["save", "--endpoints", &self.server.url()]).arg(self.out());
+        let run = match self.making {
+            Making::Save | Making::SaveArchive => {
+                Rescue::new(["save", "--endpoints", &self.server.url()])
+            }
+            Making::Pack => Rescue::new(["pack", super::SNAPSHOT]),
+            Making::Unpack => Rescue::new(["unpack"]).arg(self.input.path().join("in.zst")),
+        };
+        let run = run.arg(self.out());
         match self.force {
             true => run.arg("--force"),
             false => run,
         }
+    }
+
+    /// What is not whole yet has a name.
+    pub fn named(&self) -> bool {
+        !self.always.is_empty()
     }
 
     /// With what is injected always, and more.
@@ -305,7 +370,7 @@ impl<'s> SaveSite<'s> {
 
     pub fn leftovers(&self) -> Vec<String> {
         let mut names = names(self.dir.path());
-        names.retain(|name| name != "out.db" && !FOREIGN_TO_SAVE.contains(&name.as_str()));
+        names.retain(|name| name != self.name() && !FOREIGN_TO_SAVE.contains(&name.as_str()));
         names
     }
 }

@@ -240,6 +240,51 @@ fn a_save_is_refused_or_fails_and_leaves_nothing() {
     }
 }
 
+/// How large an archive will be is not known: the disk fills up while it is written.
+#[test]
+fn archives_on_a_small_disk() {
+    let server = server_with(20);
+    let plain = server.snapshot_save("plain.db");
+    let packed = server.dir().join("packed.zst");
+    Rescue::new(["pack"]).args([&plain, &packed]).run().ok();
+    for force in [false, true] {
+        let disk = Disk::of("8m");
+        if force {
+            std::fs::write(disk.seen("out.db.zst"), "old").unwrap();
+        }
+        let before = Tree::of(&disk.root());
+        let to_disk = |run: Rescue| match force {
+            true => run.arg("--force").arg(disk.at("out.db.zst")),
+            false => run.arg(disk.at("out.db.zst")),
+        };
+        for run in [
+            Rescue::new(["save", "--endpoints", &server.url()]),
+            Rescue::new(["pack"]).arg(&plain),
+            Rescue::new(["pack"]).arg(&packed),
+            Rescue::new(["unpack"]).arg(&packed),
+        ] {
+            disk.namespace
+                .run(&to_disk(run))
+                .code(1)
+                .stdout_is("")
+                .stderr_has("error: cannot write ")
+                .stderr_has("No space left on device")
+                .stderr_has("hint: the disk is full; nothing was left behind");
+            before.assert_unchanged(&Tree::of(&disk.root()), "a full disk");
+        }
+        // What goes to a pipe is kept here first.
+        for run in [
+            Rescue::new(["pack"]).arg(&plain),
+            Rescue::new(["unpack"]).arg(&packed),
+        ] {
+            let run = run.arg("-").env("TMPDIR", disk.dir.path());
+            let output = disk.namespace.run(&run).code(1).stdout_is("");
+            output.stderr_has("No space left on device");
+            before.assert_unchanged(&Tree::of(&disk.root()), "a full disk");
+        }
+    }
+}
+
 #[test]
 fn a_read_only_file_system_is_refused() {
     let server = Etcd::new("3.7").start();

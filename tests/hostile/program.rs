@@ -2,22 +2,14 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use super::bombs::BOMBS;
 use super::cases::{self, Case, Expect};
 use super::craft::{File, meta};
 use super::flips::snapshots;
-use crate::util::process::{self, Output};
+use crate::util::process::Output;
 use crate::util::run::Rescue;
-use crate::util::{must_have, temp_dir};
-
-/// Most memory that judging any file may take, whatever it claims.
-const MOST_MEMORY: u64 = 64 << 20;
-
-/// Most time, on a machine that is busy with other tests, without optimisation.
-const MOST_TIME: Duration = Duration::from_secs(30);
+use crate::util::{measured, temp_dir};
 
 /// A place for one input, and for the directories that a restore must leave alone.
 struct Lab {
@@ -39,34 +31,7 @@ impl Lab {
     /// Runs the program; it may take only so much time and memory, and must end by itself.
     #[track_caller]
     fn run(&self, args: &[&str]) -> Output {
-        let plain = Rescue::new(args).command();
-        let memory = self.path("memory");
-        let mut command = Command::new(must_have("/usr/bin/time"));
-        command
-            .env_clear()
-            .args(["--quiet", "--format=%M", "--output"])
-            .arg(&memory)
-            .args(["timeout", "--signal=KILL", &MOST_TIME.as_secs().to_string()])
-            .arg(plain.get_program())
-            .args(plain.get_args())
-            .env("PATH", "/usr/bin:/bin")
-            .env("TMPDIR", self.dir.path())
-            .current_dir(self.dir.path());
-        let output = process::run(command, None, MOST_TIME * 2);
-        let kilobytes: u64 = std::fs::read_to_string(&memory)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        std::fs::remove_file(&memory).unwrap();
-        let ended = output.code.is_some_and(|code| code < 100);
-        output
-            .expect(ended, "an end of its own making")
-            .stderr_lacks("panicked")
-            .expect(
-                kilobytes << 10 <= MOST_MEMORY,
-                &format!("at most {MOST_MEMORY} bytes of memory, found {kilobytes} KiB"),
-            )
+        measured::run(self.dir.path(), args, None)
     }
 
     /// verify, verify --raw, status and restore of the file `input`; then everything is as it was.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod etcd;
 pub mod fake;
 pub mod fill;
+pub mod measured;
 pub mod mount;
 pub mod ports;
 pub mod process;

@@ -97,7 +97,14 @@ fn manifest_rows(sheet: &mut Sheet, manifest: &Manifest) {
     sheet.row("snapshot", size_exact(snapshot.size));
     sheet.row("SHA-256", &snapshot.sha256);
     sheet.row("live keys", etcd.live_keys);
-    sheet.row("compacted revision", etcd.compacted_revision);
+    match etcd.compacted_revision {
+        0 => sheet.row("compacted revision", "never compacted"),
+        revision => sheet.row("compacted revision", revision),
+    }
+    let alarms = manifest.source.iter().flat_map(|source| &source.alarms);
+    alarms.for_each(|alarm| sheet.row("alarm", alarm));
+    sheet.row("in use", size_exact(etcd.in_use));
+    sheet.row("free", size_exact(etcd.free));
     sheet.row("frames", manifest.frames.list.len());
 }
 

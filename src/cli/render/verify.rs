@@ -140,7 +140,7 @@ fn container(packed: &Packed) -> String {
         (Level::Good, _) if packed.manifest.is_some() => {
             format!("{word}: every frame is whole, and the manifest says what is inside")
         }
-        (Level::Good, _) => format!("{word}: every byte of {} could be unpacked", packed.kind),
+        (Level::Good, _) => format!("{word}: every byte could be unpacked"),
         (Level::Damaged, frames @ 1..) => format!("{word}: {} lost", count(frames, "frame")),
         _ => word.into(),
     }

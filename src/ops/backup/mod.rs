@@ -199,7 +199,13 @@ impl Run<'_> {
         // All of it is on the disk: what is dropped now must come from there.
         rustix::fs::fadvise(file, 0, None, Advice::DontNeed).map_err(|e| failed(e.into()))?;
         let read = file.try_clone().map_err(failed)?;
-        let candidate = source::of_file(read, "the new backup", self.limits, self.observer)?;
+        let candidate = source::of_file(
+            read,
+            "the new backup",
+            std::slice::from_ref(&self.request.dir),
+            self.limits,
+            self.observer,
+        )?;
         let id = candidate
             .archive()
             .and_then(|archive| archive.id().map(str::to_owned));

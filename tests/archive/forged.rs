@@ -1,0 +1,199 @@
+//! Archives that lie, and bombs: refused, in bounded memory and time.
+
+use etcd_rescue::archive::Manifest;
+
+use super::filter;
+use super::site::{ARCHIVE, LARGE, SMALL, Site, assemble, packed, parts};
+use crate::util::mount::Namespace;
+use crate::util::run::Rescue;
+use crate::util::temp_dir;
+use crate::util::tree::names;
+
+type Lie = fn(&mut Manifest);
+
+#[test]
+fn a_newer_format_names_the_version_that_reads_it() {
+    let (mut manifest, frames) = parts(&packed(&SMALL));
+    (manifest.format, manifest.needs) = (2, "7.0.0".into());
+    let site = Site::with("x.zst", &assemble(manifest, &frames));
+    for args in [
+        &["verify", "x.zst"][..],
+        &["status", "x.zst"],
+        &["status", "--full", "x.zst"],
+        &["pack", "x.zst", "y"],
+        &["unpack", "x.zst", "y"],
+        &["restore", "x.zst", "--data-dir", "y"],
+    ] {
+        site.run(args).code(4).stderr_has("etcd-rescue 7.0.0");
+    }
+    assert_eq!(names(site.dir()), ["x.zst"]);
+    // zstd needs no manifest: nobody is locked out.
+    assert!(filter("zstd", &["-d", "-c"], &site.read("x.zst")) == *SMALL);
+}
+
+#[test]
+fn what_the_manifest_says_must_be_inside() {
+    let lies: [(&str, Lie); 9] = [
+        ("revision", |m| m.etcd.revision += 1),
+        ("live keys", |m| m.etcd.live_keys -= 1),
+        ("total keys", |m| m.etcd.total_keys += 1),
+        ("hash", |m| m.etcd.hash ^= 1),
+        ("db size", |m| m.etcd.db_size -= 4096),
+        ("SHA-256", |m| m.snapshot.sha256 = "00".repeat(32)),
+        ("trailer", |m| m.snapshot.trailer = false),
+        ("page size", |m| m.snapshot.page_size = 8192),
+        ("compacted revision", |m| m.etcd.compacted_revision = 5),
+    ];
+    let (manifest, frames) = parts(&packed(&SMALL));
+    for (what, lie) in lies {
+        let mut lying = manifest.clone();
+        lie(&mut lying);
+        let site = Site::with("x.zst", &assemble(lying, &frames));
+        site.run(&["verify", "x.zst"])
+            .code(3)
+            .stdout_has("DAMAGED")
+            .stdout_has("container damaged")
+            .stderr_has(&format!("the manifest says {what} "));
+        site.run(&["unpack", "x.zst", "y"]).code(3);
+        site.run(&["restore", "x.zst", "--data-dir", "y"]).code(3);
+        assert_eq!(names(site.dir()), ["x.zst"]);
+    }
+}
+
+/// Sizes that are not those of the frames: the manifest contradicts itself, or the frames it.
+#[test]
+fn a_manifest_that_lies_about_sizes() {
+    let (manifest, frames) = parts(&ARCHIVE);
+    let lies: [Lie; 7] = [
+        |m| m.snapshot.size -= 1,
+        |m| m.snapshot.size += 1,
+        |m| m.snapshot.size = u64::MAX,
+        |m| m.frames.piece *= 2,
+        |m| m.frames.piece = 1 << 40,
+        |m| m.frames.piece = 0,
+        |m| {
+            m.frames.piece = 1 << 31;
+            m.snapshot.size = (m.frames.list.len() as u64) << 31;
+        },
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        println!("lie {number}");
+        let mut lying = manifest.clone();
+        lie(&mut lying);
+        let site = Site::with("x.zst", &assemble(lying, &frames));
+        let verify = site.run(&["verify", "x.zst"]);
+        let unpack = site.run(&["unpack", "x.zst", "y"]);
+        assert_eq!(verify.code, unpack.code, "{verify}\n{unpack}");
+        // A manifest that makes no sense is none; what is inside can be proved without it.
+        match verify.code {
+            Some(0) => {
+                verify
+                    .stdout_has("snapshot in zstd")
+                    .stderr_has("warning: ");
+                assert!(site.read("y") == *LARGE);
+            }
+            _ => drop(verify.code(3).stdout_has("DAMAGED")),
+        }
+    }
+}
+
+/// A frame in the place of another that gives 200 MiB, with a size in its header and without.
+#[test]
+fn a_frame_that_gives_more_than_it_should() {
+    let zeros = vec![0; 200 << 20];
+    let size = format!("--stream-size={}", zeros.len());
+    for args in [&["-c", "-1", &size][..], &["-c", "-1", "--no-content-size"]] {
+        let (manifest, mut frames) = parts(&ARCHIVE);
+        frames[3] = filter("zstd", args, &zeros);
+        let site = Site::with("x.zst", &assemble(manifest, &frames));
+        site.run(&["verify", "x.zst"])
+            .code(3)
+            .stdout_has("DAMAGED")
+            .stderr_has("frame 3 at offset");
+        site.run(&["unpack", "x.zst", "y"]).code(3);
+        site.run(&["restore", "x.zst", "--data-dir", "y"]).code(3);
+        assert_eq!(names(site.dir()), ["x.zst"]);
+    }
+}
+
+/// A header alone, which claims what no machine has.
+#[test]
+fn a_frame_that_claims_too_much() {
+    for claim in [17 << 20, 1 << 40, u64::MAX] {
+        let mut bytes = b"\x28\xb5\x2f\xfd\xe0".to_vec();
+        bytes.extend(u64::to_le_bytes(claim));
+        bytes.extend([0; 100]);
+        let site = Site::with("x.zst", &bytes);
+        site.run(&["verify", "x.zst"]).code(3);
+        site.run(&["status", "x.zst"]).code(3);
+        site.run(&["unpack", "x.zst", "y"]).code(3);
+        site.pipe(&["verify", "-"], &bytes).code(3);
+        assert_eq!(names(site.dir()), ["x.zst"]);
+    }
+}
+
+/// A gigabyte of zeros in a few bytes is no snapshot, and nobody waits for it to be unpacked.
+#[test]
+fn bombs() {
+    let zeros = vec![0; 256 << 20];
+    for (program, args) in [("gzip", ["-c", "-1"]), ("zstd", ["-c", "-1"])] {
+        let once = filter(program, &args, &zeros);
+        let bomb = once.repeat(4);
+        let site = Site::with("bomb", &bomb);
+        for args in [
+            &["verify", "bomb"][..],
+            &["status", "bomb"],
+            &["unpack", "bomb", "y"],
+            &["pack", "bomb", "y"],
+            &["restore", "bomb", "--data-dir", "y"],
+        ] {
+            site.run(args).code(3).stderr_has("is not an etcd snapshot");
+        }
+        site.pipe(&["verify", "-"], &bomb).code(3);
+        assert_eq!(names(site.dir()), ["bomb"]);
+        // With a snapshot in front it takes reading, up to the disk's end and no further.
+        let bomb = [filter(program, &args, &SMALL), once].concat();
+        let dir = temp_dir();
+        let disk = Namespace::tmpfs(dir.path(), "20m");
+        let verify = Rescue::new(["verify", "-"]).env("TMPDIR", dir.path());
+        disk.run_with(&verify, bomb)
+            .code(1)
+            .stderr_has("No space left on device")
+            .stderr_has("hint: point TMPDIR");
+        assert!(names(&disk.outside(dir.path())).is_empty());
+    }
+}
+
+/// Whoever writes never stops: the disk for temporary files ends it, and nothing is left there.
+#[test]
+fn a_pipe_without_end() {
+    let site = Site::new();
+    let zeros = vec![0; 200 << 20];
+    site.pipe(&["verify", "-"], &zeros)
+        .code(3)
+        .stderr_has("not an etcd snapshot");
+    for beginning in [&**SMALL, &packed(&SMALL)] {
+        let dir = temp_dir();
+        let disk = Namespace::tmpfs(dir.path(), "20m");
+        let verify = Rescue::new(["verify", "-"]).env("TMPDIR", dir.path());
+        disk.run_with(&verify, [beginning, &zeros].concat())
+            .code(1)
+            .stderr_has("No space left on device")
+            .stderr_has("hint: point TMPDIR");
+        assert!(names(&disk.outside(dir.path())).is_empty());
+    }
+}
+
+/// More than anybody reads, most of it one unknown field: as if it were not there.
+#[test]
+fn a_manifest_that_is_too_much() {
+    let (mut manifest, frames) = parts(&packed(&SMALL));
+    let long = serde_json::Value::from("x".repeat(65 << 20));
+    manifest.extra.insert("later".into(), long);
+    let site = Site::with("x.zst", &assemble(manifest, &frames));
+    site.run(&["verify", "x.zst"])
+        .ok()
+        .stdout_has("snapshot in zstd")
+        .stderr_has("warning: ")
+        .stderr_has("the manifest says that it has");
+}
