@@ -171,9 +171,8 @@ impl Run<'_> {
             let mut staged = StagedFile::create(&pending, false)?;
             // The server's word on its db is some writes old; the stream begins with the truth.
             let room = |size| {
-                self.enter(Stage::Space)?;
-                room::check(&self.request.dir, size, before)?;
-                self.enter(Stage::Save)
+                let room = room::check(&self.request.dir, size, before);
+                room.inspect_err(|_| self.stage.set(Stage::Space))
             };
             let by = (By::Backup, options);
             let (limits, observer) = (self.limits, self.observer);
@@ -210,6 +209,11 @@ impl Run<'_> {
             .archive()
             .and_then(|archive| archive.id().map(str::to_owned));
         let same = candidate.archive().and_then(|archive| archive.manifest()) == Some(meant);
+        // Of what was just written, not even what can be done without may be wrong.
+        let flaw = candidate
+            .archive()
+            .and_then(|archive| archive.findings().listed().first())
+            .map(ToString::to_string);
         let options = Options::default();
         let verified = snapshot::verify(
             candidate,
@@ -218,12 +222,12 @@ impl Run<'_> {
             self.observer,
             Listeners::default(),
         )?;
-        match (verified, id, same) {
+        match (verified, id, same && flaw.is_none()) {
             (Verified::Good(_), Some(id), true) => Ok(id),
             (verified, ..) => {
                 let verdict = verified.into_verdict();
                 let first = verdict.report.listed().first().map(ToString::to_string);
-                let first = first.unwrap_or_else(|| "another manifest".into());
+                let first = first.or(flaw).unwrap_or_else(|| "another manifest".into());
                 Err(Error::failed(format!(
                     "what the disk gives back is not what was written to {}: {first}",
                     self.request.dir.display()
