@@ -8,7 +8,7 @@
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
-#   oracles      restic and promtool out of their Debian packages, unpacked under target/tools/debian and
+#   oracles      restic, promtool, age and rclone out of their Debian packages, unpacked under target/tools/debian and
 #                not installed, so that no service starts
 #   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
 #   demo         what dist/demo.sh calls besides etcd: openssl
@@ -57,7 +57,8 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
-            oracles) unpacked restic usr/bin/restic && unpacked prometheus usr/bin/promtool ;;
+            oracles) unpacked restic usr/bin/restic && unpacked prometheus usr/bin/promtool &&
+                unpacked age usr/bin/age && unpacked rclone usr/bin/rclone ;;
             dist) "$tests/dist/build.sh" ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
