@@ -60,7 +60,11 @@ main() {
         say "Nothing to change."
         return
     fi
-    if [ "$dry_run" = yes ]; then return; fi
+    say ""
+    if [ "$dry_run" = yes ]; then
+        say "Nothing was changed: this is what it would do without --dry-run."
+        return
+    fi
     ask
     apply
 }
@@ -346,11 +350,20 @@ show() {
         say ""
     fi
     while read -r path; do say "keep       $root$path: it was changed since, or is not of this script"; done <"$work/keep"
+    if [ -s "$plan" ]; then say "To do${root:+, in $root}:"; fi
+    awk -F '\t' '$1 == "mkdir" { print $2 }' "$plan" >"$work/mkdir"
     while IFS="$(printf '\t')" read -r action path; do
+        name=$(printf '%-10s' "$action")
         case $action in
-            aside) say "$(printf '%-10s' replace) $root$path; what is there is moved to $path.$ASIDE" ;;
-            rmdir) say "$(printf '%-10s' "$action") $root$path, if it is empty" ;;
-            *) say "$(printf '%-10s' "$action") $root$path" ;;
+            # One line for a directory and those above it that are missing, too.
+            mkdir) if ! grep -q "^$path/" "$work/mkdir"; then say "$name $root$path/"; fi ;;
+            aside) say "replace    $root$path; what is there is moved to $path.$ASIDE" ;;
+            rmdir) say "$name $root$path, if it is empty" ;;
+            create | update)
+                if [ -L "$want$path" ]; then path="$path -> $(readlink "$want$path")"; fi
+                say "$name $root$path"
+                ;;
+            *) say "$name $root$path" ;;
         esac
         # Text is shown; the rest of what is installed is as it is beside this script.
         case $action:$path in
@@ -452,13 +465,32 @@ farewell() {
         say "Removed. Backups, if there are any, are still in $root$BACKUPS."
         return
     fi
-    say "Installed. Take the first backup now, and look at it:"
+    say "Installed. What to type next${root:+, on the node that has $root}:"
+    say ""
     if [ "$scheduler" = systemd ]; then
-        say "  systemctl start etcd-rescue-backup.service"
+        if [ "$live" = no ]; then
+            next "start the timers" "systemctl daemon-reload && systemctl start etcd-rescue-backup.timer etcd-rescue-check.timer"
+        fi
+        next "take the first backup now" "systemctl start etcd-rescue-backup.service"
     else
-        say "  set -a; . $CONFIG; etcd-rescue backup $BACKUPS \$ETCD_RESCUE_BACKUP_FLAGS"
+        # As cron will, and in a shell of its own: what it sets does not stay behind.
+        next "take the first backup now" "($(sed -n "s/^[^ ]* \* \* \* \* root \(.* backup .*\)/\1/p" "$here/cron/etcd-rescue"))"
     fi
-    say "  etcd-rescue list $BACKUPS"
+    next "see what is there" "$PROGRAM list $BACKUPS"
+    if [ "$scheduler" = systemd ]; then
+        next "see what runs said; /var/lib/etcd-rescue/report.json has all of the last one" \
+            "journalctl -u etcd-rescue-backup.service -n 30"
+        next "see when the next one is" "systemctl list-timers 'etcd-rescue-*'"
+    else
+        next "see what the last run did; what goes wrong is mailed to root, too" "cat /var/lib/etcd-rescue/report.json"
+    fi
+    if [ -n "$metrics" ]; then next "see what Prometheus will read" "cat $metrics/etcd_rescue.prom"; fi
+}
+
+# A command, and what it is for.
+next() {
+    say "  # $1"
+    say "  $2"
 }
 
 say() { printf '%s\n' "$*"; }

@@ -13,8 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::io::staged::StagedFile;
 use crate::io::{Image, dirs, fault};
 use crate::limits::Limits;
-use crate::observe::Observer;
+use crate::observe::{Observer, Silent};
 use crate::packed::{self, By};
+use crate::scattered;
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
 use crate::source::{Candidate, Origin};
 use crate::transport::TRAILER;
@@ -26,30 +27,33 @@ pub struct Taken<T> {
     pub from: client::Candidate,
     /// What was made of it.
     pub got: T,
-    /// Members that were tried before, and how each of them failed.
-    pub failed: Vec<(String, Error)>,
 }
+
+/// Hears of each endpoint that was tried in vain, and why.
+pub type Vain<'a> = &'a mut dyn FnMut(String, String);
 
 /// Asks the members in order of preference, each from the beginning, until one of them serves. A failure
 /// that another member would share ends it.
 pub fn take<T>(
     connect: &ConnectOptions,
     observer: &dyn Observer,
+    vain: Vain<'_>,
     attempt: &mut dyn FnMut(&Client, &client::Candidate) -> Result<T>,
 ) -> Result<Taken<T>> {
     let client = Client::new(connect.clone())?;
     let survey = client.survey(observer)?;
+    let silent = survey.left_out.into_iter().filter(|left| !left.answered);
+    silent.for_each(|left| vain(left.endpoint, left.because));
     let mut candidates = survey.candidates.into_iter().peekable();
-    let mut failed = Vec::new();
     while let Some(from) = candidates.next() {
         match (attempt(&client, &from), candidates.peek()) {
-            (Ok(got), _) => return Ok(Taken { from, got, failed }),
+            (Ok(got), _) => return Ok(Taken { from, got }),
             (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
                 observer.notice(&format!(
                     "{e}; trying {} next, from the beginning",
                     next.member.endpoint
                 ));
-                failed.push((from.member.endpoint, e));
+                vain(from.member.endpoint, e.to_string());
             }
             (Err(e), _) => return Err(e),
         }
@@ -80,7 +84,10 @@ pub fn plain(
         }
     };
     let received = receive(client, from, out, name, &room, observer)?;
-    let image = |file: File| Image::from_file(file, name.display().to_string());
+    let image = |file: File| {
+        let image = Image::from_file(file, name.display().to_string())?;
+        Ok((image, None))
+    };
     prove(file, name, from, &received, image, limits, observer)
 }
 
@@ -111,7 +118,8 @@ pub fn packed(
     // What it will be is not known: a full disk shows while it is written.
     let received = receive(client, from, &mut writer, &name, &|_| Ok(()), observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
-    let image = |file| unpacked(file, &name, &frames, limits);
+    let dir = staged.dir().to_owned();
+    let image = |file| unpacked(file, (&name, &dir), &frames, limits);
     let verdict = prove(
         staged.file(),
         &name,
@@ -133,9 +141,16 @@ pub fn packed(
 }
 
 /// The frames that were just written, as the snapshot inside.
-fn unpacked(file: File, name: &Path, frames: &Written, limits: &Limits) -> Result<Image> {
+fn unpacked(
+    file: File,
+    (name, dir): (&Path, &Path),
+    frames: &Written,
+    limits: &Limits,
+) -> Result<(Image, Option<Archive>)> {
     let file = Image::from_file(file, name.display().to_string())?;
-    Archive::from_frames(file, &frames.frames, frames.size, limits)?.snapshot()
+    let archive = Archive::from_frames(file, &frames.frames, frames.size, limits)?;
+    let image = scattered::image(&archive, &[dir.to_owned()])?;
+    Ok((image, Some(archive)))
 }
 
 /// What the manifest says of the member.
@@ -205,13 +220,13 @@ impl Sink for FileSink<'_> {
 }
 
 /// Reads back what was written and checks structure and meaning, while the kernel writes it out. Its
-/// SHA-256 was compared on the way in.
+/// SHA-256 was compared on the way in. The frames of an archive are checked beside it, all of them.
 fn prove(
     file: &File,
     name: &Path,
     from: &client::Candidate,
     received: &Received,
-    image: impl FnOnce(File) -> Result<Image>,
+    image: impl FnOnce(File) -> Result<(Image, Option<Archive>)>,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Verdict> {
@@ -220,13 +235,23 @@ fn prove(
         .map_err(|e| Error::io("read back", name, e))?;
     let (verified, synced) = std::thread::scope(|scope| {
         let syncing = scope.spawn(|| file.sync_all());
-        let verified = image(read).and_then(|image| {
+        let verified = image(read).and_then(|(image, archive)| {
+            let frames = archive.map(|archive| {
+                let quiet = Silent(observer);
+                scope.spawn(move || archive.read_through(0, &quiet, &mut |_, _| Ok(())))
+            });
             let candidate = Candidate::plain(image, Origin::File(name.to_owned()));
             let options = Options {
                 raw: false,
                 digest: Some(received.sha256),
             };
-            snapshot::verify(candidate, options, limits, observer, Listeners::default())
+            let verified =
+                snapshot::verify(candidate, options, limits, observer, Listeners::default());
+            if let Some(frames) = frames {
+                let read = frames.join();
+                read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            }
+            verified
         });
         let synced = syncing
             .join()

@@ -17,7 +17,7 @@ pub struct Limits {
     /// JSON, roles, users, leases). Real ones are under a kilobyte; a role with 10,000 permissions
     /// is about one megabyte.
     pub small_value: usize,
-    /// User keys whose versions are followed. At 16 bytes each and a load of 64 % this is 2.5 GB;
+    /// User keys whose versions are followed; with 0 none are, and live keys are not counted. At 16 bytes each and a load of 64 % this is 2.5 GB;
     /// etcd's own index would need ten times that.
     pub user_keys: usize,
     /// One WAL record. 3.4 refuses 10 MiB and more; an entry holds a request, and servers run with

@@ -110,6 +110,23 @@ pub fn patience<'a>(
     }
 }
 
+/// Interruptible, and silent.
+pub struct Silent<'a>(pub &'a dyn Observer);
+
+impl Observer for Silent<'_> {
+    fn stage(&self, _name: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn notice(&self, text: &str) {
+        self.0.notice(text);
+    }
+    fn warn(&self, text: &str) {
+        self.0.warn(text);
+    }
+    fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+}
+
 /// Watches nothing, never interrupts.
 pub struct Unobserved;
 

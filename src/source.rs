@@ -18,6 +18,7 @@ use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::scattered;
 
 /// INPUT as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +127,18 @@ pub fn open(
 pub fn of_file(
     file: File,
     name: &str,
+    spool_dirs: &[PathBuf],
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Candidate> {
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
-    unpack(Candidate::plain(image, origin), &[], limits, observer)
+    unpack(
+        Candidate::plain(image, origin),
+        spool_dirs,
+        limits,
+        observer,
+    )
 }
 
 /// Looks into what is compressed.
@@ -173,7 +180,10 @@ fn unpack(
                     let image = spool(&mut archive.stream()?)?;
                     (image, Container::Stream(compression))
                 }
-                Layout::Ours | Layout::Frames => (archive.snapshot()?, Container::Archive(archive)),
+                Layout::Ours | Layout::Frames => (
+                    scattered::image(&archive, spool_dirs)?,
+                    Container::Archive(archive),
+                ),
             }
         }
     };
@@ -195,7 +205,7 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
     let metadata = std::fs::metadata(path).map_err(|e| Error::io("open", path, e))?;
     let (path, origin) = match metadata.is_dir() {
         true => {
-            let found = datadir::find(path)?;
+            let found = datadir::find(path).map_err(|e| hint_at_backups(e, path))?;
             let (db, wal) = (found.db, found.wal_dir);
             (db.clone(), Origin::DataDir { db, wal })
         }
@@ -215,6 +225,21 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
         spool_dirs,
         observer,
     )
+}
+
+/// Whoever names a directory of backups means one of them.
+fn hint_at_backups(error: Error, dir: &Path) -> Error {
+    let is_archive = |entry: std::fs::DirEntry| {
+        Path::new(&entry.file_name()).extension() == Some("zst".as_ref())
+    };
+    let archives = std::fs::read_dir(dir)
+        .is_ok_and(|entries| entries.filter_map(std::result::Result::ok).any(is_archive));
+    match archives {
+        true => error.hint(
+            "there are archives in it: --latest takes the newest verified one, or name a file",
+        ),
+        false => error,
+    }
 }
 
 /// Anything that cannot seek is kept in an unnamed file first.
@@ -335,6 +360,9 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("member/snap")).unwrap();
         let error = open_input(&Input::Path(dir.path().into()), false).unwrap_err();
         assert!(error.to_string().contains("is not a data dir"), "{error}");
+        std::fs::write(dir.path().join("a.db.zst"), b"x").unwrap();
+        let error = open_input(&Input::Path(dir.path().into()), false).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("--latest"), "{error}");
         let db = dir.path().join("member/snap/db");
         std::fs::write(&db, b"x").unwrap();
         for level in ["", "member", "member/snap"] {

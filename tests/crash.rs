@@ -3,7 +3,7 @@
 
 mod fallback;
 mod faults;
-mod kill;
+pub mod kill;
 mod power;
 mod race;
 mod signals;

@@ -2,6 +2,7 @@
 //! the program that will read it, as far as that can be had without a booted systemd and without a cluster.
 
 mod alarms;
+mod bare;
 mod boot;
 mod install;
 mod kubernetes;

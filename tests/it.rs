@@ -16,8 +16,10 @@
 mod util;
 
 mod archive;
+mod backup;
 mod catalogue;
 mod cli;
+mod corpora;
 mod crash;
 mod demo;
 mod dist;

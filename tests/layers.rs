@@ -120,9 +120,22 @@ const LAYERS: &[Layer] = &[
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
+        name: "4, archives read all over",
+        modules: &["scattered"],
+        uses: &[BASE, IO, &["archive"]],
+        unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
+    },
+    Layer {
         name: "4, what was found",
         modules: FOUND,
-        uses: &[BASE, IO, &["archive", "bolt"], CATALOGUE, PLACES],
+        uses: &[
+            BASE,
+            IO,
+            &["archive", "bolt"],
+            CATALOGUE,
+            PLACES,
+            &["scattered"],
+        ],
         unaware: &[NETWORK, TERMINAL, PROCESS, PRINTING],
     },
     Layer {
@@ -152,7 +165,16 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "5, from a server into a file",
         modules: &["intake"],
-        uses: &[BASE, IO, PROTO, FORMATS, ETCD, PROVED, CLIENT],
+        uses: &[
+            BASE,
+            IO,
+            PROTO,
+            FORMATS,
+            ETCD,
+            PROVED,
+            CLIENT,
+            &["scattered"],
+        ],
         unaware: &[TERMINAL, PROCESS, PRINTING],
     },
     Layer {

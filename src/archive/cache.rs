@@ -9,9 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::read::{Archive, Scratch};
 use crate::error::{Error, Result};
 use crate::io::ReadAt;
+use crate::io::pace::{Pace, Reader};
 
 /// Bytes of decompressed frames that are kept.
-pub(super) const BUDGET: u64 = 16 << 20;
+pub(super) const BUDGET: u64 = 8 << 20;
 
 /// The frames of one archive.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Cache {
     room: usize,
     state: Mutex<State>,
     loaded: Condvar,
+    pace: Pace,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +50,24 @@ impl Cache {
             room: usize::try_from(BUDGET / largest).unwrap_or(1).max(2),
             state: Mutex::default(),
             loaded: Condvar::new(),
+            pace: Pace::default(),
         }
+    }
+
+    /// The piece of a frame, for one of two readers that keep in step.
+    pub(super) fn step(&self, reader: Reader, frame: usize) -> Result<Arc<Vec<u8>>> {
+        // The walk has less to do and leads: the pass, which hashes, shall find what it needs.
+        let window = match reader {
+            Reader::Pass => 0,
+            Reader::Walk => self.room / 2,
+        };
+        self.pace.step(reader, frame, window);
+        self.get(frame)
+    }
+
+    /// The reader is done.
+    pub(super) fn done(&self, reader: Reader) {
+        self.pace.done(reader);
     }
 
     /// The piece of a frame.
@@ -148,7 +167,7 @@ impl ReadAt for Cache {
             let outside = || Error::failed(format!("offset {offset} is behind the last frame"));
             let index = table.find(offset).ok_or_else(outside)?;
             let start = table.frames.get(index).map_or(0, |frame| frame.start);
-            let plain = self.get(index)?;
+            let plain = self.step(Reader::Walk, index)?;
             let rest = plain.get((offset - start) as usize..).unwrap_or_default();
             let len = rest.len().min(buffer.len());
             if len == 0 {

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::cache::Cache;
 use super::pool::{Pool, Work};
 use super::read::{Archive, Layout, Scratch};
 use crate::error::{Error, Kind, Result};
+use crate::io::pace::Reader;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::{Place, Report};
@@ -120,6 +122,13 @@ impl Archive {
                 "the frames of {name} are not known: it can only be read from front to back"
             )));
         }
+        if threads <= 1
+            && let Some(cache) = self.shared_cache()
+        {
+            let passed = self.in_step(&cache, observer, sink);
+            cache.done(Reader::Pass);
+            return passed;
+        }
         let mut pool = Pool::new(threads, || worker(self.clone()))?;
         let (mut next, mut spare) = (0, Vec::new());
         loop {
@@ -141,6 +150,26 @@ impl Archive {
             );
             spare.push(job.plain);
         }
+    }
+}
+
+impl Archive {
+    /// Beside somebody who walks through the snapshot: each frame is decompressed once for both.
+    fn in_step(
+        &self,
+        cache: &Cache,
+        observer: &dyn Observer,
+        sink: &mut Numbered<'_>,
+    ) -> Result<()> {
+        for (index, frame) in self.frames().iter().enumerate() {
+            observer.check()?;
+            match cache.step(Reader::Pass, index) {
+                Ok(plain) => sink(index, Ok(&plain))?,
+                Err(error) => sink(index, Err(error))?,
+            }
+            observer.advance(frame.len.into());
+        }
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::Read;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::{compress_bound, find_frame_compressed_size};
@@ -48,6 +48,8 @@ pub(super) struct Inner {
     findings: Report,
     limits: Limits,
     loads: AtomicU64,
+    /// The cache of the snapshot that was asked for last, while somebody has it.
+    cache: Mutex<Weak<Cache>>,
 }
 
 impl Archive {
@@ -128,6 +130,7 @@ impl Archive {
                 findings,
                 limits: limits.clone(),
                 loads: AtomicU64::new(0),
+                cache: Mutex::default(),
             }),
         }
     }
@@ -187,8 +190,19 @@ impl Archive {
                 "{name} can only be read from front to back"
             )));
         };
-        let cache = Cache::new(self.clone());
-        Ok(Image::from_reader(Arc::new(cache), name, size))
+        let cache = Arc::new(Cache::new(self.clone()));
+        *self.cache_of_others() = Arc::downgrade(&cache);
+        Ok(Image::from_reader(cache, name, size))
+    }
+
+    /// The cache through which somebody else reads the snapshot, if anybody does.
+    pub(super) fn shared_cache(&self) -> Option<Arc<Cache>> {
+        self.cache_of_others().upgrade()
+    }
+
+    fn cache_of_others(&self) -> MutexGuard<'_, Weak<Cache>> {
+        let cache = self.inner.cache.lock();
+        cache.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The snapshot inside, from front to back in one thread: for a [`Layout::Stream`].

@@ -141,7 +141,7 @@ fn every_byte_flipped() {
     let plain = text(1500);
     let bytes = pack(&plain, options(512, 1));
     for at in 0..bytes.len() {
-        for bit in [0, 3, 7] {
+        for bit in [0, 4, 7] {
             let mut broken = bytes.clone();
             broken[at] ^= 1 << bit;
             let Ok(archive) = open(&broken) else {
@@ -324,18 +324,18 @@ fn threads_share_frames() {
 /// More frames than the cache keeps, asked for in turns: the ones asked for last are the ones kept.
 #[test]
 fn the_cache_is_bounded_and_forgets_the_oldest() {
-    let plain = text(20 << 20);
+    let plain = text(10 << 20);
     let archive = open(&pack(&plain, options(1 << 20, 2))).unwrap();
     let image = archive.snapshot().unwrap();
     let read = |mib: u64| image.read_at(mib << 20, &mut [0; 100]).unwrap();
-    (0..16).for_each(read);
-    (0..16).for_each(read);
-    assert_eq!(archive.loads(), 16);
-    read(16);
-    (1..17).for_each(read);
-    assert_eq!(archive.loads(), 17);
+    (0..8).for_each(read);
+    (0..8).for_each(read);
+    assert_eq!(archive.loads(), 8);
+    read(8);
+    (1..9).for_each(read);
+    assert_eq!(archive.loads(), 9);
     read(0);
-    assert_eq!(archive.loads(), 18);
+    assert_eq!(archive.loads(), 10);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub fn render(run: &RunReport) -> String {
     );
     text.gauge(
         "last_run_failovers",
-        "Members that the last run tried in vain before one served.",
+        "Endpoints that the last run tried in vain.",
         Some(run.failovers.len()),
     );
     text.gauge(

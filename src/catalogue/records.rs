@@ -317,17 +317,23 @@ impl Catalogue {
         });
     }
 
+    /// `Error::refused` if what is in `dir` is of a newer format: for work that would be in vain without a record.
+    pub fn can_be_written(&self, dir: &Path) -> Result<()> {
+        match self.state {
+            State::Newer(format) => Err(Error::refused(format!(
+                "{} has format {format}, this program writes {FORMAT}",
+                dir.join(NAME).display()
+            ))
+            .hint("use the newer etcd-rescue that wrote it")),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes it into the directory that `lock` holds, synced. A broken one is first given the name `NAME.broken-TIME`,
     /// which is returned. `Error::refused` if what is there is of a newer format.
     pub fn save(&mut self, lock: &DirLock, now: Timestamp) -> Result<Option<PathBuf>> {
+        self.can_be_written(lock.dir())?;
         let path = lock.dir().join(NAME);
-        if let State::Newer(format) = self.state {
-            return Err(Error::refused(format!(
-                "{} has format {format}, this program writes {FORMAT}",
-                path.display()
-            ))
-            .hint("use the newer etcd-rescue that wrote it"));
-        }
         let aside = match self.state {
             State::Broken(_) => Some(move_aside(&path, now)?),
             _ => None,

@@ -38,7 +38,7 @@ on success and on failure. Keys stay as they are; later versions may add some. A
     message          in words
     hint             what to do next, or null
   warnings           things worth knowing that did not stop the run
-  failovers          members that were tried in vain before the one that served
+  failovers          endpoints that were tried in vain: they did not answer, or broke off
     endpoint         which one
     error            why
   saved              the new backup, or null
@@ -108,7 +108,7 @@ pub struct RunReport {
     pub error: Option<RunError>,
     /// What is worth knowing and did not stop it.
     pub warnings: Vec<String>,
-    /// Members that were tried in vain.
+    /// Endpoints that were tried in vain: they did not answer, or broke off.
     pub failovers: Vec<Failover>,
     /// The new backup.
     pub saved: Option<Backup>,
@@ -187,7 +187,7 @@ impl From<&Error> for RunError {
     }
 }
 
-/// A member that was tried in vain.
+/// An endpoint that was tried in vain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failover {
     /// Which one.

@@ -39,7 +39,7 @@ pub const CODES: &[(u8, &str)] = &[
 ];
 
 /// Ends the process as its outcome says; an error is told first. After a signal the process ends by
-/// that signal, so that a shell or a supervisor sees what happened.
+/// that signal (in a container, with the code that stands for it), so that a shell or a supervisor sees what happened.
 pub fn with(outcome: Result<Exit, Error>) -> ExitCode {
     let exit = outcome.unwrap_or_else(|error| {
         if error.kind() == Kind::Interrupted {
@@ -49,8 +49,10 @@ pub fn with(outcome: Result<Exit, Error>) -> ExitCode {
         }
         Exit::Told(error.kind())
     });
-    if exit == Exit::Told(Kind::Interrupted) {
-        signals::end_by_signal();
+    if exit == Exit::Told(Kind::Interrupted)
+        && let Some(code) = signals::end_by_signal()
+    {
+        return ExitCode::from(code);
     }
     ExitCode::from(exit.code())
 }

@@ -44,7 +44,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<Exit> {
-    let typed = match parse::parse(std::env::args_os().skip(1))? {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    // What is wrong with the command line is told in the same way.
+    ui::log_json(parse::asks_for_json_log(&words));
+    let typed = match parse::parse(words)? {
         Parsed::Help(about, length) => return answer(&help::text(about, length)),
         Parsed::Topic(text) => return answer(text),
         Parsed::Version => return answer(&help::version()),
@@ -255,7 +258,11 @@ fn backup(request: &ops::backup::Request, telling: &args::Telling, output: Outpu
         (None, _) => Exit::Done,
     };
     report.exit_code = exit.code();
-    let untold = tell_run(&report, telling);
+    let mut untold = tell_run(&report, telling);
+    // One of them is the error that ends it, unless there is one already.
+    let aside = usize::from(error.is_none()).min(untold.len());
+    let last = untold.split_off(untold.len() - aside).pop();
+    untold.iter().for_each(|e| ui::warning(&e.to_string()));
     report.warnings.iter().for_each(|text| ui::warning(text));
     for what in &report.suspicious {
         ui::warning(&format!(
@@ -265,26 +272,21 @@ fn backup(request: &ops::backup::Request, telling: &args::Telling, output: Outpu
     if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
         ui::answer(&render::backup::made(&report, format(output)))?;
     }
-    match (error, untold) {
-        (Some(error), _) | (None, Some(error)) => Err(error),
-        (None, None) => Ok(exit),
+    match error.or(last) {
+        Some(error) => Err(error),
+        None => Ok(exit),
     }
 }
 
 /// Report and metrics; each is tried, whatever becomes of the other.
-fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Option<Error> {
+fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Vec<Error> {
     let written = telling.report.as_ref().map(|path| report.write(path));
     let measured = telling
         .metrics
         .as_ref()
         .map(|path| metrics::write(report, path));
-    let failed = [written, measured]
-        .into_iter()
-        .flatten()
-        .filter_map(Result::err);
-    failed
-        .inspect(|error| ui::warning(&error.to_string()))
-        .last()
+    let results = [written, measured].into_iter().flatten();
+    results.filter_map(Result::err).collect()
 }
 
 /// `list DIR`
@@ -330,10 +332,17 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
         ui::error(&error);
         return Ok(Exit::Late);
     }
-    Ok(match outcome.totals.damaged {
-        0 => Exit::Done,
-        _ => Exit::Bad,
-    })
+    let dir = request.dir.display();
+    match outcome.totals.damaged {
+        0 => Ok(Exit::Done),
+        damaged => Err(Error::damaged(format!(
+            "{dir}: {} damaged, though the newest verified one is young enough",
+            humanize::count(damaged, "backup")
+        ))
+        .hint(format!(
+            "etcd-rescue list {dir} shows which; remove what you do not want to keep"
+        ))),
+    }
 }
 
 /// `pin FILE`, `unpin FILE`

@@ -113,6 +113,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     }))
 }
 
+/// Whether the log is to be JSON, as far as that can be seen before the rest makes sense.
+pub fn asks_for_json_log(words: &[OsString]) -> bool {
+    let pair =
+        |pair: &[OsString]| matches!(pair, [flag, how] if flag == "--log-format" && how == "json");
+    words.iter().any(|word| word == "--log-format=json") || words.windows(2).any(pair)
+}
+
 /// The command that the first words name, and whether it goes by its runbook name. Somebody who
 /// asks for help may leave it out.
 fn command(

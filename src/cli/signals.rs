@@ -22,7 +22,11 @@ pub fn install() -> Result<()> {
             continue;
         }
         // In this order: the first signal finds the mark unset and only sets it.
-        flag::register_conditional_default(signal, any.clone())
+        let second = match first_process() {
+            true => flag::register_conditional_shutdown(signal, 128 + signal, any.clone()),
+            false => flag::register_conditional_default(signal, any.clone()),
+        };
+        second
             .and_then(|_| flag::register_usize(signal, arrived.clone(), signal as usize))
             .and_then(|_| flag::register(signal, any.clone()))
             .map_err(|error| Error::failed("cannot handle signals").because(error))?;
@@ -44,13 +48,23 @@ pub fn name() -> &'static str {
     low_level::signal_name(arrived()).unwrap_or("a signal")
 }
 
-/// Ends the process by the signal that arrived; returns only if there was none.
-pub fn end_by_signal() {
+/// Ends the process by the signal that arrived. The first process of a container cannot end that way: then this
+/// is the exit code that a shell would show for it. None if no signal arrived.
+pub fn end_by_signal() -> Option<u8> {
     let signal = arrived();
-    if signal != 0 {
+    if signal == 0 {
+        return None;
+    }
+    if !first_process() {
         // If even this fails, the exit code has to do.
         let _ = low_level::emulate_default_handler(signal);
     }
+    u8::try_from(128 + signal).ok()
+}
+
+/// Signals have no default for the first process of a pid namespace: what would end any other does nothing there.
+fn first_process() -> bool {
+    std::process::id() == 1
 }
 
 fn arrived() -> i32 {

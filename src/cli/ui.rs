@@ -54,7 +54,10 @@ pub fn stdout_for_bytes() -> Result<File> {
 
 /// Prints the answer to standard error, because standard output has something else on it.
 pub fn answer_aside(text: &str) {
-    tell(text);
+    match LOG_JSON.load(Ordering::Relaxed) {
+        true => note(text.trim_end()),
+        false => tell(text),
+    }
 }
 
 /// An error and its hint.

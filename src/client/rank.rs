@@ -55,6 +55,7 @@ pub fn rank(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> Result<Surv
                 LeftOut {
                     endpoint: member.endpoint,
                     because,
+                    answered: true,
                 },
             )),
             None => good.push(member),
@@ -99,7 +100,12 @@ fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
                     .strip_prefix(&format!("{endpoint}: "))
                     .unwrap_or(&text)
                     .to_owned();
-                left_out.push((index, LeftOut { endpoint, because }));
+                let left = LeftOut {
+                    endpoint,
+                    because,
+                    answered: false,
+                };
+                left_out.push((index, left));
                 errors.push(error);
             }
         }

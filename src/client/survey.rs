@@ -85,6 +85,8 @@ pub struct LeftOut {
     pub endpoint: String,
     /// Why not.
     pub because: String,
+    /// It answered, and had better not be asked.
+    pub answered: bool,
 }
 
 /// The outcome of asking every endpoint.

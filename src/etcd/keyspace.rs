@@ -27,6 +27,8 @@ const KUBERNETES: &[u8] = b"/registry/";
 /// The pass over the bucket.
 pub struct Keyspace {
     table: KeyTable,
+    /// Whether each key's versions are followed; otherwise live keys are not counted.
+    follow: bool,
     /// Ids of the leases that exist, ascending.
     leases: Vec<i64>,
     /// Keys whose last record names a lease that does not exist.
@@ -79,6 +81,7 @@ impl Keyspace {
     pub fn new(leases: Vec<i64>, limit: usize) -> Keyspace {
         Keyspace {
             table: KeyTable::new(limit),
+            follow: limit > 0,
             leases,
             dangling: HashMap::new(),
             more_dangling: false,
@@ -152,11 +155,10 @@ impl Keyspace {
             true => Last::DELETED,
             false => Last::put(found.create_revision, found.version),
         };
-        let before = self.table.replace(&item.hash, last)?;
-        let was_live = before.is_some_and(|before| before.is_live());
-        self.counts.live_keys += u64::from(last.is_live());
-        self.counts.live_keys -= u64::from(was_live);
-        self.follow_lease(&item.hash, found.lease);
+        let before = match self.follow {
+            true => self.follow(&item.hash, last, found.lease)?,
+            false => None,
+        };
         let fault = match key.tombstone {
             _ if found.key_len == 0 => Some("record without a key".into()),
             true => tombstone_fault(&found),
@@ -168,6 +170,16 @@ impl Keyspace {
             report.warning(place(), "tombstone of a key that was deleted already");
         }
         Ok(())
+    }
+
+    /// Remembers the key's last record; gives the one before.
+    fn follow(&mut self, hash: &KeyHash, last: Last, lease: i64) -> Result<Option<Last>> {
+        let before = self.table.replace(hash, last)?;
+        let was_live = before.is_some_and(|before| before.is_live());
+        self.counts.live_keys += u64::from(last.is_live());
+        self.counts.live_keys -= u64::from(was_live);
+        self.follow_lease(hash, lease);
+        Ok(before)
     }
 
     /// Only a key's last record counts: older ones may name leases that expired since.

@@ -5,6 +5,8 @@ pub mod dirs;
 pub mod fault;
 pub mod image;
 pub mod lock;
+pub mod outlet;
+pub mod pace;
 pub mod sendout;
 pub mod spool;
 pub mod staged;

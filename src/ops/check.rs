@@ -128,6 +128,7 @@ fn reread(
     let lock = DirLock::acquire(dir, &me, &mut |_| patience())?;
     warnings.extend(lock.warning());
     let mut catalogue = Catalogue::load(dir)?;
+    catalogue.can_be_written(dir)?;
     let found = scan::scan(dir, limits)?;
     let mut readings = Vec::new();
     for entry in chosen(entry::entries(&found, &catalogue), request.reread) {

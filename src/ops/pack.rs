@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::archive::manifest::Manifest;
 use crate::archive::{self, Written};
-use crate::error::{Error, Result};
-use crate::io::staged::{self, StagedFile};
-use crate::io::{Image, fault, sendout, spool};
+use crate::error::Result;
+use crate::io::outlet::Outlet;
+use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::packed::{self, By, Effort};
@@ -59,9 +59,8 @@ pub fn run(
     observer: &dyn Observer,
     stdout: &File,
 ) -> Result<Ending> {
-    if let Some(path) = &request.output {
-        staged::check_target(path, request.force)?;
-    }
+    let target = request.output.as_deref();
+    Outlet::check(target, request.force)?;
     let candidate = source::open(
         &request.input,
         request.raw,
@@ -74,30 +73,12 @@ pub fn run(
         limits,
         observer,
     };
-    match &request.output {
-        Some(path) => {
-            let mut staged = StagedFile::create(path, request.force)?;
-            let read = staged.file().try_clone();
-            let read = read.map_err(|e| Error::io("read back", path, e))?;
-            let ending = packing.pack(candidate, &mut staged, read, path)?;
-            if let Ending::Done(_) = &ending {
-                observer.stage("syncing", None);
-                staged.commit()?;
-            }
-            Ok(ending)
-        }
-        None => {
-            let name = Path::new("standard output");
-            let (file, _) = spool::unnamed(&request.spool_dirs)?;
-            let read = file.try_clone();
-            let read = read.map_err(|e| Error::io("read back", name, e))?;
-            let ending = packing.pack(candidate, &mut &file, read, name)?;
-            if let Ending::Done(outcome) = &ending {
-                sendout::send(&file, outcome.bytes, stdout, observer)?;
-            }
-            Ok(ending)
-        }
+    let mut outlet = Outlet::create(target, request.force, &request.spool_dirs)?;
+    let ending = packing.pack(candidate, &mut outlet)?;
+    if let Ending::Done(outcome) = &ending {
+        outlet.finish(outcome.bytes, stdout, observer)?;
     }
+    Ok(ending)
 }
 
 struct Packing<'a> {
@@ -107,41 +88,29 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn pack(
-        &self,
-        candidate: Candidate,
-        mut out: &mut (dyn Write + Send),
-        read: File,
-        name: &Path,
-    ) -> Result<Ending> {
-        let at = jiff::Timestamp::now();
-        let mut writer = archive::Writer::new(&mut out, self.request.effort.alone())?;
-        let mut tee = |piece: &[u8]| {
-            let written = writer.write_all(piece);
-            written.map_err(|e| fault::write_error(name, e))
-        };
+    fn pack(&self, candidate: Candidate, out: &mut Outlet) -> Result<Ending> {
+        let (at, name) = (jiff::Timestamp::now(), out.name());
+        let written = |e| fault::write_error(&name, e);
+        let mut writer = archive::Writer::new(&mut *out, self.request.effort.alone())?;
+        let mut tee = |piece: &[u8]| writer.write_all(piece).map_err(written);
         let options = Options {
             raw: self.request.raw,
             digest: None,
         };
-        let listeners = Listeners {
-            follower: None,
-            tee: Some(&mut tee),
-        };
+        let listeners = Listeners::tee(&mut tee);
         let verified = snapshot::verify(candidate, options, self.limits, self.observer, listeners)?;
         let snapshot = match verified {
             Verified::Bad(verdict) => return Ok(Ending::BadInput(verdict)),
             Verified::Good(snapshot) => snapshot,
         };
         snapshot.behind_image(self.observer, &mut tee)?;
-        let written = |e| fault::write_error(name, e);
         let (_, frames) = writer.finish_frames().map_err(written)?;
         let verdict = snapshot.into_verdict();
         let manifest = self.manifest(at, &verdict, &frames);
         let tail = archive::tail(&manifest)?;
         out.write_all(&tail).map_err(written)?;
         self.observer.stage("reading back", Some(frames.size));
-        let image = Image::from_file(read, name.display().to_string())?;
+        let image = Image::from_file(out.reader()?, name.display().to_string())?;
         packed::check_written(image, &manifest, self.limits, self.observer)?;
         Ok(Ending::Done(Box::new(Outcome {
             verdict,

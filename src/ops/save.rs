@@ -96,20 +96,25 @@ pub fn run(
     if let Output::File(path) | Output::Archive(path) = &request.output {
         staged::check_target(path, request.force)?;
     }
-    let taken = intake::take(&request.connect, observer, &mut |client, from| {
-        let saving = Saving {
-            client,
-            from,
-            request,
-            limits,
-            observer,
-        };
-        match &request.output {
-            Output::File(path) => saving.file(path),
-            Output::Archive(path) => saving.archive(path),
-            Output::Stdout => saving.stdout(stdout),
-        }
-    })?;
+    let taken = intake::take(
+        &request.connect,
+        observer,
+        &mut |_, _| {},
+        &mut |client, from| {
+            let saving = Saving {
+                client,
+                from,
+                request,
+                limits,
+                observer,
+            };
+            match &request.output {
+                Output::File(path) => saving.file(path),
+                Output::Archive(path) => saving.archive(path),
+                Output::Stdout => saving.stdout(stdout),
+            }
+        },
+    )?;
     Ok(outcome(taken, started))
 }
 

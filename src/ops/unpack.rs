@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::io::staged::{self, StagedFile};
-use crate::io::{fault, sendout, spool};
+use crate::io::fault;
+use crate::io::outlet::Outlet;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
@@ -43,9 +43,8 @@ pub fn run(
     observer: &dyn Observer,
     stdout: &File,
 ) -> Result<Ending> {
-    if let Some(path) = &request.output {
-        staged::check_target(path, request.force)?;
-    }
+    let target = request.output.as_deref();
+    Outlet::check(target, request.force)?;
     let candidate = source::open(
         &request.input,
         request.raw,
@@ -58,65 +57,33 @@ pub fn run(
         return Err(Error::usage(format!("{name} is not compressed"))
             .hint(format!("use it as it is: etcd-rescue verify {name}")));
     }
-    let unpacking = Unpacking {
-        request,
-        limits,
-        observer,
-    };
-    match &request.output {
-        Some(path) => {
-            let mut staged = StagedFile::create(path, request.force)?;
-            let ending = unpacking.unpack(candidate, &mut staged, path)?;
-            if let Ending::Done(_) = &ending {
-                observer.stage("syncing", None);
-                staged.commit()?;
-            }
-            Ok(ending)
-        }
-        None => {
-            let name = Path::new("standard output");
-            let (file, _) = spool::unnamed(&request.spool_dirs)?;
-            let ending = unpacking.unpack(candidate, &mut &file, name)?;
-            if let Ending::Done(verdict) = &ending {
-                sendout::send(&file, verdict.length, stdout, observer)?;
-            }
-            Ok(ending)
-        }
+    let mut outlet = Outlet::create(target, request.force, &request.spool_dirs)?;
+    let ending = unpack(candidate, &mut outlet, request.raw, limits, observer)?;
+    if let Ending::Done(verdict) = &ending {
+        outlet.finish(verdict.length, stdout, observer)?;
     }
+    Ok(ending)
 }
 
-struct Unpacking<'a> {
-    request: &'a Request,
-    limits: &'a Limits,
-    observer: &'a dyn Observer,
-}
-
-impl Unpacking<'_> {
-    fn unpack(
-        &self,
-        candidate: Candidate,
-        out: &mut (dyn Write + Send),
-        name: &Path,
-    ) -> Result<Ending> {
-        let mut tee = |piece: &[u8]| {
-            let written = out.write_all(piece);
-            written.map_err(|e| fault::write_error(name, e))
-        };
-        let options = Options {
-            raw: self.request.raw,
-            digest: None,
-        };
-        let listeners = Listeners {
-            follower: None,
-            tee: Some(&mut tee),
-        };
-        let verified = snapshot::verify(candidate, options, self.limits, self.observer, listeners)?;
-        match verified {
-            Verified::Bad(verdict) => Ok(Ending::BadInput(verdict)),
-            Verified::Good(snapshot) => {
-                snapshot.behind_image(self.observer, &mut tee)?;
-                Ok(Ending::Done(Box::new(snapshot.into_verdict())))
-            }
+fn unpack(
+    candidate: Candidate,
+    out: &mut Outlet,
+    raw: bool,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Ending> {
+    let name = out.name();
+    let mut tee = |piece: &[u8]| {
+        let written = out.write_all(piece);
+        written.map_err(|e| fault::write_error(&name, e))
+    };
+    let options = Options { raw, digest: None };
+    let listeners = Listeners::tee(&mut tee);
+    match snapshot::verify(candidate, options, limits, observer, listeners)? {
+        Verified::Bad(verdict) => Ok(Ending::BadInput(verdict)),
+        Verified::Good(snapshot) => {
+            snapshot.behind_image(observer, &mut tee)?;
+            Ok(Ending::Done(Box::new(snapshot.into_verdict())))
         }
     }
 }

@@ -131,6 +131,14 @@ pub struct Listeners<'l> {
 }
 
 impl<'l> Listeners<'l> {
+    /// A tee alone.
+    pub fn tee(tee: &'l mut Tee<'l>) -> Listeners<'l> {
+        Listeners {
+            follower: None,
+            tee: Some(tee),
+        }
+    }
+
     /// A follower alone.
     pub fn follower(follower: &'l mut dyn Follower) -> Listeners<'l> {
         Listeners {

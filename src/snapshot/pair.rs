@@ -70,20 +70,3 @@ impl Observer for Partner<'_> {
         }
     }
 }
-
-/// Interruptible, and silent.
-pub(super) struct Quiet<'a>(pub &'a dyn Observer);
-
-impl Observer for Quiet<'_> {
-    fn stage(&self, _name: &str, _total: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn notice(&self, text: &str) {
-        self.0.notice(text);
-    }
-    fn warn(&self, text: &str) {
-        self.0.warn(text);
-    }
-    fn check(&self) -> Result<()> {
-        self.0.check()
-    }
-}

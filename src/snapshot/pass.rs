@@ -1,6 +1,5 @@
 //! The walk's side of a verification: makes sense of every item, and hands it on to a follower.
 
-use super::pair::Quiet;
 use crate::bolt::Db;
 use crate::bolt::walk::{self, Misplaced, Spot, Visitor};
 use crate::error::{Error, Kind, Result};
@@ -8,7 +7,7 @@ use crate::etcd::facts::Facts;
 use crate::etcd::keyspace::Counts;
 use crate::etcd::meaning::{LeaseIds, Meaning};
 use crate::limits::Limits;
-use crate::observe::Observer;
+use crate::observe::{Observer, Silent};
 use crate::report::Report;
 
 /// Listens to the walk of a verification: gets every item in order. `counts` says what is known of the
@@ -43,7 +42,7 @@ pub(super) fn walk_meaning(
     follower: Option<&mut dyn Follower>,
 ) -> Result<Learned> {
     let mut leases = LeaseIds::default();
-    walk::bucket(db, b"lease", limits, &Quiet(observer), &mut leases)?;
+    walk::bucket(db, b"lease", limits, &Silent(observer), &mut leases)?;
     let mut pass = Pass {
         meaning: Meaning::new(leases.ascending(), limits),
         follower,

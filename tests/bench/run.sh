@@ -42,8 +42,10 @@ main() {
     "$target/debug/examples/bench-load" http://127.0.0.1:23792 "$keys" 10240
     ctl snapshot save "$work/big.db"
     measure_save
+    measure_save_archive
     stop_server
     measure_offline
+    measure_archive
 
     say "filling: $many keys of 100 bytes"
     start_server many
@@ -63,6 +65,50 @@ measure_save() {
     memory save-ours "$ours"
     memory save-peer "$peer"
     rm -f "$work"/out-*.db
+}
+
+# What there is without archives: a plain copy on the disk, and then zstd.
+measure_save_archive() {
+    say "save to an archive"
+    local ours="$binary save ${tls[*]} $work/out-ours.zst"
+    local peer="sh $work/peer-save.sh"
+    script peer-save "$etcd/etcdctl ${tls[*]} snapshot save $work/out-peer.db" \
+        "zstd -q -1 -T0 $work/out-peer.db -o $work/out-peer.zst"
+    pair pack-save "$ours" "$peer" "rm -f $work/out-*"
+    rm -f "$work"/out-*
+    memory pack-save-ours "$ours"
+    memory pack-save-peer "$peer"
+    rm -f "$work"/out-*
+}
+
+measure_archive() {
+    local archive=$work/big.zst out=$work/out-peer.db
+    "$binary" pack "$work/big.db" "$archive" >/dev/null
+    say "verify an archive"
+    script peer-verify "zstd -q -d -f $archive -o $out" "openssl dgst -sha256 $out"
+    archive_row pack-verify "$binary verify $archive" "sh $work/peer-verify.sh"
+    say "restore from an archive"
+    script peer-restore "zstd -q -d -f $archive -o $out" "$etcd/etcdutl snapshot restore $out --data-dir $work/out-data"
+    archive_row pack-restore "$binary restore $archive --data-dir $work/out-ours" "sh $work/peer-restore.sh"
+    say "unpack"
+    script peer-unpack "zstd -q -d -f $archive -o $out" "sync $out"
+    archive_row pack-unpack "$binary unpack $archive $work/out-ours.db" "sh $work/peer-unpack.sh"
+}
+
+# archive_row NAME OURS PEER
+archive_row() {
+    pair "$1" "$2" "$3" "rm -rf $work/out-*"
+    rm -rf "$work"/out-*
+    memory "$1-ours" "$2"
+    memory "$1-peer" "$3"
+    rm -rf "$work"/out-*
+}
+
+# script NAME COMMAND...: one after the other, as a runbook has them.
+script() {
+    local name=$1
+    shift
+    { echo "set -e" && printf '%s\n' "$@"; } >"$work/$name.sh"
 }
 
 measure_offline() {
@@ -94,6 +140,11 @@ memory_many() {
     memory status-many "$binary status $work/many.db"
     memory verify-many "$binary verify $work/many.db"
     memory restore-many "$binary restore $work/many.db --data-dir $work/out-many"
+    rm -rf "$work"/out-*
+    memory pack-save-many "$binary save ${tls[*]} $work/many.zst"
+    memory pack-verify-many "$binary verify $work/many.zst"
+    memory pack-restore-many "$binary restore $work/many.zst --data-dir $work/out-many"
+    memory pack-unpack-many "$binary unpack $work/many.zst $work/out-many.db"
     rm -rf "$work"/out-*
 }
 
@@ -129,7 +180,12 @@ report() {
         row status "etcdutl snapshot status"
         row verify "openssl dgst -sha256"
         row restore "etcdutl snapshot restore"
+        row pack-save "etcdctl snapshot save, then zstd -1 -T0" "save OUT.zst"
+        row pack-verify "zstd -d, then openssl dgst -sha256" "verify an archive"
+        row pack-restore "zstd -d, then etcdutl snapshot restore" "restore an archive"
+        row pack-unpack "zstd -d, then sync" unpack
         echo
+        echo "The archive has $(stat -c %s "$work/big.zst") bytes."
         echo "Writing and syncing that much data alone (dd conv=fsync): $(median disk-ours) s."
     } >"$work/results.md"
     cat "$work/results.md"
@@ -138,7 +194,7 @@ report() {
 row() {
     local ours peer
     ours=$(median "$1-ours") peer=$(median "$1-peer")
-    echo "| $1 / $2 | $ours s | $peer s | $(awk -v o="$ours" -v p="$peer" 'BEGIN {printf "%.2f", p / o}') |" \
+    echo "| ${3:-$1} / $2 | $ours s | $peer s | $(awk -v o="$ours" -v p="$peer" 'BEGIN {printf "%.2f", p / o}') |" \
         "$(mib "$1-ours") | $(mib "$1-peer") | $(mib "$1-many") |"
 }
 

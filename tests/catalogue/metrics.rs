@@ -7,15 +7,12 @@ use etcd_rescue::catalogue::metrics;
 use etcd_rescue::catalogue::run::{Backup, Failover, Outcome, Pruned, RunReport, Stage, Totals};
 use etcd_rescue::error::Error;
 
-use crate::util::{process, tools};
+use crate::util::tools;
 
 /// promtool finds nothing to say.
 #[track_caller]
 fn check(text: &str) {
-    let mut command = tools::promtool();
-    command.args(["check", "metrics"]);
-    let input = Some(text.as_bytes().to_vec());
-    let run = process::run(command, input, Duration::from_secs(30));
+    let run = tools::check_metrics(text);
     run.expect(true, text).ok().stderr_is("").stdout_is("");
 }
 
@@ -81,13 +78,7 @@ fn promtool_is_not_content_with_anything() {
         "etcd_rescue_x 1\n",
         "# HELP a_total b\n# TYPE a_total gauge\na_total 1\n",
     ] {
-        let mut command = tools::promtool();
-        command.args(["check", "metrics"]);
-        let run = process::run(
-            command,
-            Some(wrong.as_bytes().to_vec()),
-            Duration::from_secs(30),
-        );
+        let run = tools::check_metrics(wrong);
         let found = run.code != Some(0);
         run.expect(found, "a complaint");
     }

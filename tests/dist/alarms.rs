@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::kubernetes::manifest;
-use super::{run, text, tool};
-use crate::util::temp_dir;
+use super::text;
+use crate::util::process::{self, Output};
+use crate::util::{temp_dir, tools};
 
 #[test]
 fn alarms_fire_when_backups_stop() {
@@ -13,25 +14,27 @@ fn alarms_fire_when_backups_stop() {
     let rules = dir.path().join("rules.json");
     // JSON is YAML: spec is a rule file as it stands.
     fs::write(&rules, manifest("prometheusrule.yaml")["spec"].to_string()).unwrap();
-    run(
-        &tool("promtool"),
-        ["check".as_ref(), "rules".as_ref(), rules.as_os_str()],
-    )
-    .ok()
-    .stdout_has("5 rules found");
+    promtool("check", &rules).ok().stdout_has("5 rules found");
 
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/alarms.test.yml");
     let test = dir.path().join("alarms.test.yml");
     fs::copy(&cases, &test).unwrap();
-    let args = ["test".as_ref(), "rules".as_ref(), test.as_os_str()];
-    run(&tool("promtool"), args).ok();
+    promtool("test", &test).ok();
 
     // The same with a rule that sleeps longer does not pass.
     let lazy = text(&rules).replace("> 4 * 3600", "> 9 * 3600");
     fs::write(&rules, lazy).unwrap();
-    run(&tool("promtool"), args)
+    promtool("test", &test)
         .code(1)
         .stderr_has("EtcdBackupTooOld");
+}
+
+/// `promtool VERB rules FILE`.
+#[track_caller]
+fn promtool(verb: &str, file: &Path) -> Output {
+    let mut command = tools::promtool();
+    command.args([verb, "rules"]).arg(file);
+    process::run(command, None, tools::TIMEOUT)
 }
 
 /// What the alarms look at is what the program writes.

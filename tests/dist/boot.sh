@@ -2,7 +2,8 @@
 # Boots systemd with nothing but the units of dist/systemd in namespaces of its own, on a copy of this machine's
 # file system that is thrown away, installs with dist/install.sh and sees what the units do there.
 #
-# usage: boot.sh PROGRAM ETCD PKI OUT      OUT gets report, a line for each thing seen, and log, for people
+# usage: boot.sh PROGRAM ETCD PKI OUT      OUT gets report, a line for each thing seen, what the program wrote at
+#                                          each step, and log, for people
 #
 # PROGRAM is a file; ETCD is a directory with etcd and etcdctl; PKI has ca.crt, and server and
 # healthcheck-client as .crt and .key. Needs root, a cgroup v2 hierarchy (also beside v1) and overlayfs. Touches
@@ -29,7 +30,7 @@ outside() {
     ) &
     local unshare=$!
     for ((tenths = 0; tenths < PROBE_SECONDS * 10; tenths++)); do
-        if [[ -e $4/done ]] || ! kill -0 "$unshare" 2>/dev/null; then break; fi
+        if [[ -e $4/ended ]] || ! kill -0 "$unshare" 2>/dev/null; then break; fi
         sleep 0.1
     done
     kill -KILL "$unshare" 2>/dev/null || true # there is nothing to shut down
@@ -39,7 +40,7 @@ outside() {
         [[ -e $cgroup ]] || break
         sleep 0.1
     done
-    [[ -e $4/done ]] || { cat "$4"/* >&2; echo "error: it did not come to its end" >&2; exit 1; }
+    [[ -e $4/done ]] || { cat "$4/report" "$4/log" "$4/kmsg" >&2; echo "error: it did not come to its end" >&2; exit 1; }
 }
 
 # The first process of the namespaces: makes the node, and becomes its systemd.
@@ -86,10 +87,8 @@ END
     - --listen-client-urls=https://127.0.0.1:2379
     - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt
 END
-    cp "$program" "$root/inputs/etcd-rescue"
     cp "$etcd/etcd" "$etcd/etcdctl" "$root/inputs/"
-    stand_in >"$root/inputs/stand-in"
-    "$here/../../dist/install.sh" --root "$root" --systemd --yes --binary "$(choose "$root/inputs")"
+    "$here/../../dist/install.sh" --root "$root" --systemd --yes --binary "$program" >"$out/installed"
 
     mkdir "$root/out"
     mount --bind "$out" "$root/out"
@@ -103,30 +102,24 @@ END
         </dev/null >/dev/null 2>&1
 }
 
-# The program itself; as long as it has no `backup`, a stand-in that makes one file by `save`.
-choose() { if "$1/etcd-rescue" help backup >/dev/null 2>&1; then echo "$1/etcd-rescue"; else echo "$1/stand-in"; fi; }
-
-stand_in() {
-    cat <<'END'
-#!/bin/sh
-[ "$1" = backup ] || exit 0
-exec /inputs/etcd-rescue save "$2/snapshot-$$.db"
-END
-}
-
 # A unit under the booted systemd: sees, and says so in /out/report.
 probe() {
     exec >/out/log 2>&1
     set -x
-    local here=$1 drop_ins=/etc/systemd/system/etcd-rescue-backup.service.d
-    # Confined as the unit is, before each run.
-    mkdir -p "$drop_ins"
-    cat >"$drop_ins/50-confinement.conf" <<'END'
+    trap 'cp /dev/kmsg /out/kmsg; touch /out/ended' EXIT
+    local here=$1 units=/etc/systemd/system settings=/etc/etcd-rescue/backup.env unit
+    # Confined as the unit is, before each run; and all that is said, by the program too.
+    for unit in backup check; do
+        mkdir -p $units/etcd-rescue-$unit.service.d
+        cat >$units/etcd-rescue-$unit.service.d/50-confinement.conf <<'END'
 [Service]
-ExecStartPre=/bin/sh -c 'id -u; sed -n s/CapEff:.//p /proc/self/status; for f in /etc /usr/local/bin /tmp /var/lib /var/lib/etcd-rescue /var/lib/node_exporter; do if touch $f/probe; then echo "may write $f"; rm $f/probe; fi; done'
-StandardOutput=append:/out/confinement
+ExecStartPre=/bin/sh -c 'id -u; sed -n s/CapEff:.//p /proc/self/status; for f in /etc /usr/local/bin /tmp /var/lib /var/lib/etcd-rescue /var/lib/node_exporter; do if touch $f/probe 2>/dev/null; then echo "may write $f"; rm $f/probe; fi; done'
+StandardOutput=append:/out/said
 END
-    cat >/etc/systemd/system/etcd.service <<'END'
+    done
+    mkdir $units/etcd-rescue-failed@.service.d
+    printf '[Service]\nStandardOutput=append:/out/word\n' >$units/etcd-rescue-failed@.service.d/50-word.conf
+    cat >$units/etcd.service <<'END'
 [Service]
 Type=notify
 ExecStart=/inputs/etcd --data-dir /var/lib/etcd --listen-client-urls https://127.0.0.1:2379 \
@@ -137,39 +130,76 @@ END
     systemctl start etcd.service
     # An empty etcd would be a suspicious one.
     # shellcheck source=/dev/null
-    (set -a && . /etc/etcd-rescue/backup.env && /inputs/etcdctl put /registry/configmaps/default/first value)
-    run_backup "as installed"
-    cp /var/lib/node_exporter/*.prom /out/ || true # the stand-in writes none
+    (set -a && . $settings && /inputs/etcdctl put /registry/configmaps/default/first value)
+    # All of them are made within an hour, of which one would stay.
+    sed -i 's/--keep-hourly/--keep-last 9 &/' $settings
 
-    install -D -m 644 "$here/../../dist/systemd/credentials.conf.example" "$drop_ins/credentials.conf"
-    sed -i '/^ETCDCTL_CACERT\|^ETCDCTL_CERT\|^ETCDCTL_KEY/d' /etc/etcd-rescue/backup.env
-    # Whoever runs node_exporter has let this user write there.
-    chmod 1777 /var/lib/node_exporter
+    try first backup
+    try second backup
+    try green check
+
+    # As the example's head says.
+    install -D -m 644 "$here/../../dist/systemd/credentials.conf.example" \
+        $units/etcd-rescue-backup.service.d/credentials.conf
+    printf '[Service]\nDynamicUser=yes\nUser=etcd-rescue\n' >$units/etcd-rescue-check.service.d/credentials.conf
+    sed -i '/^ETCDCTL_CACERT\|^ETCDCTL_CERT\|^ETCDCTL_KEY/d' $settings
+    chgrp daemon /var/lib/node_exporter
+    chmod g+w /var/lib/node_exporter
+    printf 'SupplementaryGroups=daemon\n' >>$units/etcd-rescue-backup.service.d/credentials.conf
     systemctl daemon-reload
-    run_backup "with credentials"
+    try credentials backup
 
     systemctl stop etcd.service
-    run_backup "without etcd"
-    for _ in {1..50}; do
-        if grep -q 'Finished etcd-rescue-failed@' /dev/kmsg; then break; fi
-        sleep 0.1
+    try unreachable backup
+    rot
+    sed -i 's/--sample 2/--sample 3/' $settings
+    try rotten check
+    sed -i 's/--max-age 4h/--max-age 1ms/' $settings
+    try old check
+
+    # What install.sh says is to be typed next, except for the backup, which was the first; no journal runs here.
+    sed -n '/^Installed/,$s/^  \([^#]\)/\1/p' /out/installed >/out/next
+    while read -r line; do
+        case $line in
+            "systemctl start etcd-rescue-backup.service" | journalctl*) said "next: $line" ;;
+            *) if bash -c "$line"; then said "next: did $line"; else said "next: failed: $line"; fi ;;
+        esac
+    done </out/next
+    for unit in etcd-rescue-backup.timer etcd-rescue-check.timer; do
+        said "$unit: $(value ActiveState "$unit")"
     done
-    said "word of it: $(grep -c 'Finished etcd-rescue-failed@etcd-rescue-backup.service' /dev/kmsg) times"
-    for timer in etcd-rescue-backup.timer etcd-rescue-check.timer; do
-        systemctl start "$timer"
-        said "$timer: $(value ActiveState "$timer")"
-    done
-    cat /dev/kmsg >/out/kmsg
     touch /out/done
 }
 
-run_backup() {
-    : >/out/confinement
-    systemctl start etcd-rescue-backup.service || true
-    said "$1: $(value Result etcd-rescue-backup.service), $(find /var/lib/etcd-rescue/backups/ -type f -name '*.db*' | wc -l) backups"
-    grep -x '[0-9]*\|may write .*' /out/confinement | while read -r line; do said "$1: $line"; done
+# Runs a service, and says what came of it; what the program wrote goes to /out/NAME.
+try() {
+    local name=$1 unit=etcd-rescue-$2.service failures
+    failures=$(words)
+    : >/out/said
+    systemctl start "$unit" || true
+    said "$name: $(value Result "$unit"), exit code $(value ExecMainStatus "$unit")"
+    while read -r line; do said "$name: $line"; done </out/said
+    # The word of a failure is started after the job has ended.
+    if [[ $(value Result "$unit") != success ]]; then
+        for _ in {1..100}; do
+            if (($(words) > failures)); then break; fi
+            sleep 0.1
+        done
+    fi
+    said "$name: $(($(words) - failures)) words of failure"
+    mkdir "/out/$name"
+    /usr/local/bin/etcd-rescue list -w json /var/lib/etcd-rescue/backups >"/out/$name/list.json"
+    cp /var/lib/etcd-rescue/report.json /var/lib/node_exporter/etcd_rescue.prom "/out/$name/"
 }
 
+# Another byte in the middle of one backup.
+rot() {
+    local file
+    file=$(find /var/lib/etcd-rescue/backups/ -name '*.db.zst' -print -quit)
+    printf '\377' | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") / 4)) conv=notrunc
+}
+
+words() { if [[ -e /out/word ]]; then wc -l </out/word; else echo 0; fi; }
 value() { systemctl show --value -p "$1" "$2"; }
 said() { echo "$*" >>/out/report; }
 

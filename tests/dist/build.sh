@@ -2,7 +2,6 @@
 # Puts what the tests of dist/ ask for their opinion under target/dist-tools/:
 #
 #   schema, schemas/   holds Kubernetes manifests against the OpenAPI schemas of their own projects
-#   promtool           Prometheus' own checker, out of Debian's package
 #
 # usage: tests/dist/build.sh
 #
@@ -22,7 +21,6 @@ main() {
     flock 9
     rm -rf "$out"/.partial-*
     schema
-    promtool
 }
 
 schema() {
@@ -49,24 +47,6 @@ schema() {
 
 # Where a module of tests/dist/schema/go.mod is unpacked.
 module() { (cd "$here/schema" && go mod download -json "$1") | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
-
-# Downloaded and unpacked, never installed: the package would start a server.
-promtool() {
-    if [[ -x $out/promtool ]] && "$out/promtool" --version >/dev/null 2>&1; then return; fi
-    say "unpacking promtool from Debian's prometheus"
-    local partial
-    partial=$(mktemp -d "$out/.partial-promtool-XXXXXX")
-    if ! download "$partial"; then
-        # Package lists may be absent on a fresh machine, or old.
-        if ((EUID == 0)); then apt-get -qq update; else sudo -n apt-get -qq update || true; fi
-        download "$partial" || die "apt has no prometheus (Debian 12 has it): see 'apt-cache policy prometheus'"
-    fi
-    dpkg -x "$partial"/prometheus_*.deb "$partial/root"
-    mv "$partial/root/usr/bin/promtool" "$out/promtool"
-    rm -rf "$partial"
-}
-
-download() { (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download prometheus) 2>/dev/null; }
 
 say() { echo "dist: $*" >&2; }
 

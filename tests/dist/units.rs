@@ -132,23 +132,52 @@ fn the_timers_fire_when_they_say() {
     }
 }
 
-/// Every system call that the program makes is one that the unit's filter lets through. (`save` as the
-/// stand-in for what speaks to a server and writes files; strace sees the calls of all its threads.)
+/// Every system call that the program makes is one that its unit's filter lets through; strace sees the calls
+/// of all threads.
 #[test]
 fn the_system_call_filter_lets_the_program_work() {
     let mut server = Etcd::new("3.7").start();
+    server.etcdctl(["put", "key", "value"]);
     let dir = temp_dir();
-    let out = dir.path().join("etcd.db");
-    let run = Rescue::new(["save", "--endpoints", &server.endpoint()]).arg(&out);
-    let (output, calls) = strace::trace(&run, "all", &[]);
-    output.ok();
-    server.stop();
-
+    let backups = dir.path().join("backups");
+    fs::create_dir(&backups).unwrap();
+    let backup = Rescue::new(["backup", "--endpoints", &server.endpoint()])
+        .arg(&backups)
+        .args(["--keep-last", "1", "--lock-wait", "1m", "--timeout", "1m"])
+        .arg("--report")
+        .arg(dir.path().join("report.json"))
+        .arg("--metrics")
+        .arg(dir.path().join("etcd.prom"));
     let allowed = filter(&text(&dist("systemd/etcd-rescue-backup.service")));
     assert!(allowed.contains("openat") && !allowed.contains("chown"));
+    // The second one replaces the report and prunes; the third fails.
+    for code in [0, 0, 5] {
+        if code == 5 {
+            server.stop();
+        }
+        let made = calls(&backup, code);
+        assert_eq!(made.contains("fadvise64"), code == 0, "{made:?}");
+        assert_subset(&made, &allowed);
+    }
+
+    let allowed = filter(&text(&dist("systemd/etcd-rescue-check.service")));
+    let check = Rescue::new(["check", "--full"]).arg(&backups);
+    assert_subset(&calls(&check, 0), &allowed);
+}
+
+/// The names of all calls of a run, which ends with this code.
+#[track_caller]
+fn calls(run: &Rescue, code: i32) -> BTreeSet<String> {
+    let (output, calls) = strace::trace(run, "all", &[]);
+    output.code(code);
     let made: BTreeSet<_> = calls.into_iter().map(|call| call.name).collect();
     assert!(made.len() > 20, "only {made:?}");
-    let refused: Vec<_> = made.difference(&allowed).collect();
+    made
+}
+
+#[track_caller]
+fn assert_subset(made: &BTreeSet<String>, allowed: &BTreeSet<String>) {
+    let refused: Vec<_> = made.difference(allowed).collect();
     assert!(refused.is_empty(), "the unit would refuse {refused:?}");
 }
 

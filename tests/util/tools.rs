@@ -60,6 +60,14 @@ pub fn unpacked_dirs() -> Vec<PathBuf> {
     programs.map(dir).into()
 }
 
+/// What promtool has to say about metrics.
+#[track_caller]
+pub fn check_metrics(text: &str) -> Output {
+    let mut command = promtool();
+    command.args(["check", "metrics"]);
+    process::run(command, Some(text.as_bytes().to_vec()), TIMEOUT)
+}
+
 #[track_caller]
 fn unpacked(program: &str) -> PathBuf {
     let path = super::target_dir().join("tools/debian").join(program);

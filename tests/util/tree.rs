@@ -63,6 +63,12 @@ impl Tree {
         tree
     }
 
+    /// The same but for this path, which may change.
+    pub fn without(mut self, path: &str) -> Tree {
+        self.0.remove(Path::new(path));
+        self
+    }
+
     /// Paths and nodes, parents first.
     pub fn nodes(&self) -> impl Iterator<Item = (&Path, &Node)> {
         self.0.iter().map(|(path, node)| (path.as_path(), node))

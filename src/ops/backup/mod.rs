@@ -114,6 +114,7 @@ impl Run<'_> {
         })?;
         let found = scan::scan(lock.dir(), self.limits)?;
         let mut catalogue = Catalogue::load(lock.dir())?;
+        catalogue.can_be_written(lock.dir())?;
         report.warnings.extend(catalogue.problem());
         let entries = entry::entries(&found, &catalogue);
         let before = entry::previous(&entries, Timestamp::now());
@@ -160,7 +161,10 @@ impl Run<'_> {
         // Only a file system without unnamed files shows it, with a mark that it is unfinished.
         let pending = self.request.dir.join("backup.db.zst");
         let options = self.request.effort.beside_a_server();
-        let taken = intake::take(&self.request.connect, self.observer, &mut |client, from| {
+        let failovers = &mut report.failovers;
+        let mut vain = |endpoint, error| failovers.push(Failover { endpoint, error });
+        let connect = &self.request.connect;
+        let taken = intake::take(connect, self.observer, &mut vain, &mut |client, from| {
             self.enter(Stage::Space)?;
             room::check(&self.request.dir, from.member.db_size, before)?;
             self.enter(Stage::Save)?;
@@ -169,11 +173,6 @@ impl Run<'_> {
             let packed = intake::packed(client, from, &mut staged, by, self.limits, self.observer)?;
             Ok((staged, packed.manifest))
         })?;
-        let failover = |(endpoint, error): (String, Error)| Failover {
-            endpoint,
-            error: error.to_string(),
-        };
-        report.failovers = taken.failed.into_iter().map(failover).collect();
         let (staged, manifest) = taken.got;
         self.enter(Stage::Verify)?;
         let id = self.read_back(&staged, &manifest)?;
@@ -193,7 +192,13 @@ impl Run<'_> {
         // All of it is on the disk: what is dropped now must come from there.
         rustix::fs::fadvise(file, 0, None, Advice::DontNeed).map_err(|e| failed(e.into()))?;
         let read = file.try_clone().map_err(failed)?;
-        let candidate = source::of_file(read, "the new backup", self.limits, self.observer)?;
+        let candidate = source::of_file(
+            read,
+            "the new backup",
+            std::slice::from_ref(&self.request.dir),
+            self.limits,
+            self.observer,
+        )?;
         let id = candidate
             .archive()
             .and_then(|archive| archive.id().map(str::to_owned));
