@@ -102,12 +102,14 @@ pub struct Packed {
     pub bytes: u64,
 }
 
-/// As [`plain`], into an archive: the frames are read back for the proof, then the manifest is written.
+/// As [`plain`], into an archive: the frames are read back for the proof, then the manifest is written. `room` is
+/// asked once it is known how many bytes the snapshot has; how many the archive will have nobody knows.
 pub fn packed(
     client: &Client,
     from: &client::Candidate,
     staged: &mut StagedFile,
     (by, options): (By, archive::Options),
+    room: &dyn Fn(u64) -> Result<()>,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Packed> {
@@ -115,8 +117,7 @@ pub fn packed(
     let name = staged.target().to_owned();
     let written = |e| fault::write_error(&name, e);
     let mut writer = archive::Writer::new(&mut *staged, options)?;
-    // What it will be is not known: a full disk shows while it is written.
-    let received = receive(client, from, &mut writer, &name, &|_| Ok(()), observer)?;
+    let received = receive(client, from, &mut writer, &name, room, observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
     let dir = staged.dir().to_owned();
     let image = |file| unpacked(file, (&name, &dir), &frames, limits);

@@ -4,10 +4,14 @@
 mod check;
 mod failover;
 mod failures;
+mod faults;
 mod good;
+mod killed;
 mod locks;
 mod logs;
 mod lying;
 mod prune;
+mod real;
 mod site;
+mod space;
 mod suspicious;

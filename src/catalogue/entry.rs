@@ -23,7 +23,10 @@ pub fn entries(scan: &Scan, catalogue: &Catalogue) -> Vec<Entry> {
         record: catalogue.get(&backup.id).cloned().unwrap_or_default(),
         backup: backup.clone(),
     };
-    scan.backups.iter().map(entry).collect()
+    let mut entries: Vec<Entry> = scan.backups.iter().map(entry).collect();
+    // Several of the same second: as retention sees them.
+    entries.sort_by(|a, b| b.item().age().cmp(&a.item().age()));
+    entries
 }
 
 /// The newest proved one, see [`super::keep::last_verified`].

@@ -106,11 +106,9 @@ pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan> {
         }
     }
     found.backups = by_id.into_values().collect();
-    // Several of the same second are told apart by what etcd counts.
-    let age = |backup: &Backup| (backup.at, backup.manifest.etcd.revision);
     found
         .backups
-        .sort_by(|a, b| (age(b), &a.path).cmp(&(age(a), &b.path)));
+        .sort_by(|a, b| (b.at, &a.path).cmp(&(a.at, &b.path)));
     Ok(found)
 }
 

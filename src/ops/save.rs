@@ -154,6 +154,7 @@ impl Saving<'_> {
             self.from,
             &mut staged,
             (By::Save, options),
+            &|_| Ok(()),
             self.limits,
             self.observer,
         )?;

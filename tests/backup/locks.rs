@@ -102,6 +102,31 @@ fn who_waits_gets_it() {
     assert_eq!(site.files().len(), 1);
 }
 
+/// Where the kernel has no locks, the note alone keeps a second run on the same machine out, as long as the first lives.
+#[test]
+fn the_note_holds_where_there_are_no_locks() {
+    let server = Etcd::new("3.7").start();
+    server.api().put("key", "value");
+    let (site, fake) = (Site::new(), stalling());
+    let without = ["inject=flock:error=ENOLCK".to_owned()];
+    let patient = site.backup(&fake.endpoint()).arg("--idle-timeout=60s");
+    let first = strace::inject_and_spawn(&patient, &without);
+    eventually("it holds the directory", || {
+        std::fs::read_to_string(site.at(LOCK)).is_ok_and(|note| note.contains("\"pid\":"))
+    });
+    let before = site.tree();
+    let second = strace::inject(&site.backup(&server.url()), &without);
+    failed(&site, &before, second, 4, "lock").stderr_has("is in use by pid ");
+    // The note of the dead holds nothing.
+    let note: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(site.at(LOCK)).unwrap()).unwrap();
+    let pid = i32::try_from(note["pid"].as_i64().unwrap()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::KILL)
+        .unwrap();
+    first.wait(TIMEOUT).signal(9);
+    strace::inject(&site.backup(&server.url()), &without).ok();
+}
+
 #[test]
 fn a_file_system_without_locks_is_told() {
     let server = Etcd::new("3.7").start();

@@ -182,22 +182,27 @@ pub fn text(value: &Value) -> String {
         .to_owned()
 }
 
-/// A run that failed and said so: exit code, one error, a report with the stage, and nothing changed.
+/// A run that failed, said so, and changed nothing.
 #[track_caller]
 pub fn failed(site: &Site, before: &Tree, output: Output, code: i32, stage: &str) -> Output {
+    before.assert_unchanged(&site.tree(), "a failed backup");
+    failed_in(site, output, code, stage)
+}
+
+/// A run that failed and said so: exit code, one error, a report with the stage, and metrics.
+#[track_caller]
+pub fn failed_in(site: &Site, output: Output, code: i32, stage: &str) -> Output {
     let output = output.code(code).stdout_is("");
     let errors = output.stderr.lines().filter(|l| l.starts_with("error:"));
     let one = errors.count() == 1;
     let output = output.expect(one, "one error");
-    before.assert_unchanged(&site.tree(), "a failed backup");
     let report = site.report();
+    let message = report["error"]["message"].as_str().unwrap_or("no message");
     let fits = report["outcome"] == "failed"
         && report["stage"] == stage
         && report["exitCode"] == code
         && report["saved"].is_null()
-        && output
-            .stderr
-            .contains(report["error"]["message"].as_str().unwrap());
+        && output.stderr.contains(message);
     assert!(
         fits,
         "stage {stage}, exit code {code}: {report:#}\n{output}"

@@ -76,12 +76,12 @@ pub fn run(
     let error = run.all(&mut report).err();
     if let Some(error) = &error {
         // Once it has its name, the backup is made, whatever happens then.
-        match report.saved {
-            Some(_) => {
+        match report.outcome {
+            Outcome::Failed => report.fail(run.stage.get(), error, 1),
+            Outcome::Saved | Outcome::Suspicious => {
                 report.stage = run.stage.get();
                 report.error = Some(error.into());
             }
-            None => report.fail(run.stage.get(), error, 1),
         }
     }
     run.look_around(&mut report);
@@ -169,8 +169,15 @@ impl Run<'_> {
             room::check(&self.request.dir, from.member.db_size, before)?;
             self.enter(Stage::Save)?;
             let mut staged = StagedFile::create(&pending, false)?;
+            // The server's word on its db is some writes old; the stream begins with the truth.
+            let room = |size| {
+                self.enter(Stage::Space)?;
+                room::check(&self.request.dir, size, before)?;
+                self.enter(Stage::Save)
+            };
             let by = (By::Backup, options);
-            let packed = intake::packed(client, from, &mut staged, by, self.limits, self.observer)?;
+            let (limits, observer) = (self.limits, self.observer);
+            let packed = intake::packed(client, from, &mut staged, by, &room, limits, observer)?;
             Ok((staged, packed.manifest))
         })?;
         let (staged, manifest) = taken.got;
