@@ -336,7 +336,9 @@ impl Masks {
             line = mask(&line, "T12:00:00Z, ", |c| c != ',');
             line = mask(&line, ", check ", |c| c != ',');
             line = mask(&line, "  age                 ", |_| true);
-            line = mask(&line, "verified backup is ", |c| c != ',');
+            line = mask(&line, "backups: the newest verified backup is ", |c| {
+                c != ','
+            });
             line
         });
         masked.map(|line| line + "\n").collect::<String>()

@@ -76,7 +76,7 @@ fn the_readme_has_the_exit_codes_of_the_program() {
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
     let told = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
     let codes: Vec<_> = codes.lines().filter(told).collect();
-    assert_eq!(codes.len(), 6, "{help}");
+    assert_eq!(codes.len(), 7, "{help}");
     for line in codes {
         let (code, means) = line.trim().split_once("  ").unwrap();
         let row = format!("| {code} | {means} |\n");
@@ -163,6 +163,7 @@ fn plain_line(line: &str) -> String {
     let kept = match words.first().map(String::as_str) {
         Some("etcd-rescue") if line.contains(env!("CARGO_PKG_VERSION")) => 2,
         Some("took") => 1,
+        Some(metric) if metric.contains("_timestamp_seconds{") => 1,
         // An election more or less, on a busy machine.
         Some("consistent" | "raft") => 2,
         _ => words.len(),
@@ -175,7 +176,26 @@ fn plain_word(word: &str) -> String {
     let hex = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
         lengths.contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit())
     };
+    if word.chars().all(|c| ('\u{2500}'..='\u{257f}').contains(&c)) {
+        return "FRAME".into();
+    }
     let inner = word.trim_matches(['(', ')', ',', ';']);
+    if is_time(inner) {
+        return word.replace(inner, "TIME");
+    }
+    // The name of a backup, which has its time.
+    if let Some((before, name)) = inner.rsplit_once("etcd-")
+        && let Some((time, rest)) = name.split_once("-rev")
+        && time.ends_with('Z')
+    {
+        return format!("{before}etcd-TIME-rev{rest}");
+    }
+    if let Some((name @ ("age" | "bytes"), _)) = inner.split_once('=') {
+        return format!("{name}=NUMBER");
+    }
+    if hex(inner, 8..=8) {
+        return word.replace(inner, "HASH");
+    }
     if hex(inner, 64..=64) {
         return word.replace(inner, "SHA-256");
     }
@@ -203,6 +223,15 @@ fn plain_word(word: &str) -> String {
         }
         _ => word.to_owned(),
     }
+}
+
+/// `2026-11-23T06:13:14Z`, or how long ago.
+fn is_time(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    let ago = word
+        .strip_suffix(['s', 'm', 'h'])
+        .is_some_and(|n| n.parse::<u32>().is_ok());
+    ago || word.len() == 20 && digits == 14 && word.ends_with('Z')
 }
 
 fn path(name: &str) -> PathBuf {

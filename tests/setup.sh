@@ -8,7 +8,7 @@
 #   check        what dist/check-static.sh looks with: file, readelf, unshare
 #   test         what the tests call besides servers: openssl, certificates of unusual kinds; GNU time;
 #                strace, and unshare, nsenter and setpriv of util-linux; zstd with pzstd, and gzip
-#   oracles      restic, out of its Debian package, unpacked under target/tools/debian and not installed;
+#   oracles      restic, age and rclone, out of their Debian packages, unpacked under target/tools/debian and not installed;
 #                promtool the same way, because installing its package starts a server;
 #                good and bad zstd frames, out of a Go module's test data
 #   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
@@ -58,7 +58,10 @@ main() {
         case $part in
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
-            oracles) unpacked restic usr/bin/restic && promtool && zstd_corpora ;;
+            oracles)
+                unpacked restic usr/bin/restic && unpacked age usr/bin/age && unpacked rclone usr/bin/rclone &&
+                    promtool && zstd_corpora
+                ;;
             dist) "$tests/dist/build.sh" && promtool ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;

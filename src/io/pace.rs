@@ -20,10 +20,21 @@ pub enum Reader {
 }
 
 /// Where the two readers are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
     state: Mutex<State>,
     moved: Condvar,
+    patience: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            state: Mutex::default(),
+            moved: Condvar::new(),
+            patience: PATIENCE,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +72,7 @@ impl Pace {
             if !seen.steady || !behind {
                 return;
             }
-            let waited = self.moved.wait_timeout(state, PATIENCE);
+            let waited = self.moved.wait_timeout(state, self.patience);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = guard;
             if timeout.timed_out() && state.of(other).frame == seen.frame {
@@ -101,14 +112,16 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Instant;
-
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn neither_runs_away_from_the_other() {
-        let pace = Pace::default();
+        // A busy machine may let the slow one stand still for a while.
+        let pace = Pace {
+            patience: Duration::from_secs(60),
+            ..Pace::default()
+        };
         let (slow, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -132,13 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_long() {
+    fn who_stands_still_is_waited_for_once() {
         let pace = Pace::default();
         pace.step(Reader::Walk, 0, 4);
-        let started = Instant::now();
         for frame in 0..1000 {
             pace.step(Reader::Pass, frame, 4);
         }
-        assert!(started.elapsed() < PATIENCE * 50, "{:?}", started.elapsed());
+        assert!(!pace.lock().walk.steady);
     }
 }

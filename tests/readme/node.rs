@@ -1,6 +1,6 @@
 //! The machine that README.md speaks of: a kubeadm control-plane node, under a temporary root.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use tempfile::TempDir;
 use crate::util::certs::{Ca, Pair};
 use crate::util::etcd::Etcd;
 use crate::util::tls::Tls;
-use crate::util::{fill, process, temp_dir};
+use crate::util::{fill, process, temp_dir, tools, versions};
 
 /// Directories that commands in README.md name.
-const DIRS: [&str; 5] = [
+const DIRS: [&str; 7] = [
     "/etc/kubernetes",
+    "/etc/etcd-rescue",
+    "/var/lib/prometheus",
     "/var/lib/etcd",
     "/backup",
     "/mnt",
@@ -67,6 +69,27 @@ impl Node {
             .start();
         etcd.wait_storage_version();
         fill::kubernetes(&mut etcd.api(), 1000, 1000);
+        let manifest = format!(
+            "spec:\n  containers:\n  - command:\n    - etcd\n    - --listen-client-urls=https://127.0.0.1:{}\n{}",
+            etcd.port(),
+            "    - --cert-file=/etc/kubernetes/pki/etcd/server.crt\n    - --key-file=/etc/kubernetes/pki/etcd/server.key\n    \
+             - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt\n"
+        );
+        std::fs::write(manifests.join("etcd.yaml"), manifest).unwrap();
+
+        // What install.sh looks for, and what it comes with.
+        for dir in [
+            "/lib/systemd/systemd",
+            "/etc/systemd/system",
+            "/var/lib/prometheus/node-exporter",
+        ] {
+            std::fs::create_dir_all(at(dir)).unwrap();
+        }
+        std::os::unix::fs::symlink(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("dist"),
+            root.path().join("dist"),
+        )
+        .unwrap();
 
         std::fs::copy(env!("CARGO_BIN_EXE_etcd-rescue"), root.path().join(BUILT)).unwrap();
         let node = Self {
@@ -83,9 +106,18 @@ impl Node {
     /// on a terminal.
     pub fn run(&mut self, command: &str) -> String {
         let root = self.root.path().display().to_string();
-        let mut here = command.to_owned();
+        let mut here = match command.strip_prefix("systemctl start ") {
+            Some(unit) => self.unit(unit),
+            None => command.to_owned(),
+        };
+        // The node's own etcdctl is told where etcd is; with a flag, too, it gives up.
+        if here.contains("etcdctl --endpoints") {
+            here = format!("unset ETCDCTL_ENDPOINTS ETCDCTL_WRITE_OUT\n{here}");
+        }
+        // As a node's file system that is mounted elsewhere: nothing of this machine is changed.
+        here = here.replace("dist/install.sh", &format!("dist/install.sh --root {root}"));
         for dir in DIRS {
-            for before in [" ", ">", "="] {
+            for before in [" ", ">", "=", "='"] {
                 here = here.replace(&format!("{before}{dir}"), &format!("{before}{root}{dir}"));
             }
         }
@@ -99,9 +131,31 @@ impl Node {
             .replace(&format!(":{}", port(&self.etcd.url())), ":2381")
     }
 
+    /// What systemd runs for an installed unit, with the unit's environment file.
+    fn unit(&self, name: &str) -> String {
+        let unit = std::fs::read_to_string(self.at("/etc/systemd/system").join(name)).unwrap();
+        let unit = unit.replace("\\\n", " ");
+        let value = |key: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("{name} has no {key}"))
+                .to_owned()
+        };
+        let environment = self.at(&value("EnvironmentFile="));
+        let environment = std::fs::read_to_string(environment).unwrap();
+        let state = value("StateDirectory=").replace("etcd-rescue", "/var/lib/etcd-rescue");
+        format!(
+            "mkdir -p -m 700 {state}\nset -a\n{environment}\nset +a\nexec {} >journal 2>&1",
+            value("ExecStart=")
+        )
+    }
+
     #[track_caller]
     fn bash(&self, command: &str) -> String {
-        let path = format!("{}:/usr/bin:/bin", self.at("/usr/local/bin").display());
+        let etcd = versions::version("3.7").etcd();
+        let mut path = vec![self.at("/usr/local/bin"), etcd.parent().unwrap().to_owned()];
+        path.extend(tools::unpacked_dirs());
+        path.extend(["/usr/bin".into(), "/bin".into()]);
+        let path = std::env::join_paths(path).unwrap();
         let endpoint = format!("127.0.0.1:{}", self.etcd.port());
         let mut bash = Command::new("bash");
         bash.args(["-o", "pipefail", "-c", &format!("exec 2>&1\n{command}")])

@@ -48,6 +48,18 @@ pub fn promtool() -> Command {
     command(&unpacked("prometheus/usr/bin/promtool"))
 }
 
+/// Where programs are that `tests/setup.sh oracles` unpacked, for a PATH.
+#[track_caller]
+pub fn unpacked_dirs() -> Vec<PathBuf> {
+    let programs = [
+        "restic/usr/bin/restic",
+        "age/usr/bin/age",
+        "rclone/usr/bin/rclone",
+    ];
+    let dir = |program: &str| unpacked(program).parent().unwrap().to_owned();
+    programs.map(dir).into()
+}
+
 /// What promtool has to say about metrics.
 #[track_caller]
 pub fn check_metrics(text: &str) -> Output {
