@@ -56,12 +56,8 @@ impl Cache {
 
     /// The piece of a frame, for one of two readers that keep in step.
     pub(super) fn step(&self, reader: Reader, frame: usize) -> Result<Arc<Vec<u8>>> {
-        // The walk has less to do and leads: the pass, which hashes, shall find what it needs.
-        let window = match reader {
-            Reader::Pass => 0,
-            Reader::Walk => self.room / 2,
-        };
-        self.pace.step(reader, frame, window);
+        // Whoever has less to do gets ahead, and with that the work of decompressing.
+        self.pace.step(reader, frame, self.room / 2);
         self.get(frame)
     }
 
