@@ -1,11 +1,9 @@
 //! From a snapshot that was proved to an archive of it: the manifest out of the verdict.
 
-use std::num::NonZero;
-
 use crate::archive::manifest::{Etcd, Made, Manifest, Snapshot, Source};
 use crate::archive::{self, Archive, Written};
 use crate::error::{Error, Result};
-use crate::io::Image;
+use crate::io::{Image, cores};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::Verdict;
@@ -59,10 +57,6 @@ impl Effort {
             ..archive::Options::default()
         }
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The manifest of `written`, which `verdict` is about. `at` is when the snapshot was taken.

@@ -13,3 +13,8 @@ pub mod staged;
 pub mod steady;
 
 pub use image::{Image, ReadAt};
+
+/// Processors that this process may use, at least one.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

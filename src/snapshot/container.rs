@@ -1,13 +1,12 @@
 //! The archive's side of a verification: every frame, and what the manifest says against what is inside.
 
-use std::num::NonZero;
-
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::{Level, Verdict};
 use crate::archive::manifest::Manifest;
 use crate::archive::{Archive, Checked};
 use crate::error::Result;
+use crate::io::cores;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::{Place, Severity};
@@ -47,7 +46,6 @@ pub(super) fn pass(
             whole = false;
             return Ok(());
         };
-        observer.advance(piece.len() as u64);
         let wanted = size.saturating_sub(start).min(piece.len() as u64);
         let image = piece.get(..wanted as usize).unwrap_or_default();
         context.update(image);
@@ -73,8 +71,7 @@ pub(super) fn opened(archive: &Archive) -> Checked {
 
 /// Threads that decompress ahead: none of their own on two cores, where the walk has the other one.
 pub(super) fn threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    (cores / 2).min(4)
+    (cores() / 2).min(4)
 }
 
 impl Verdict {
@@ -186,5 +183,43 @@ impl Verdict {
         {
             packed.container = Level::Damaged;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::archive::{Options, Writer};
+    use crate::io::Image;
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl Observer for Counting {
+        fn stage(&self, _name: &str, _total: Option<u64>) {}
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, Ordering::Relaxed);
+        }
+        fn notice(&self, _text: &str) {}
+        fn check(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn progress_ends_where_the_snapshot_does() {
+        let mut writer = Writer::new(Vec::new(), Options::default()).unwrap();
+        writer.write_all(&vec![7; 3 << 20]).unwrap();
+        let (bytes, written) = writer.finish_frames().unwrap();
+        let limits = Limits::default();
+        let image = Image::from_memory(bytes);
+        let archive = Archive::from_frames(image, &written.frames, written.size, &limits).unwrap();
+        let counting = Counting::default();
+        pass(&archive, written.size, &limits, &counting, None).unwrap();
+        assert_eq!(counting.0.into_inner(), 3 << 20);
     }
 }
