@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::archive::Manifest;
+
 /// What of a backup is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vitals {
@@ -14,6 +16,17 @@ pub struct Vitals {
     pub revision: i64,
     /// Keys that live at that revision.
     pub live_keys: u64,
+}
+
+impl Vitals {
+    /// As the manifest has them.
+    pub fn of(manifest: &Manifest) -> Vitals {
+        Vitals {
+            cluster_id: manifest.source.as_ref().map(|from| from.cluster_id.clone()),
+            revision: manifest.etcd.revision,
+            live_keys: manifest.etcd.live_keys,
+        }
+    }
 }
 
 /// One odd thing; its text has the numbers.

@@ -127,12 +127,7 @@ impl Entry {
 
     /// What a new backup is compared with.
     pub fn vitals(&self) -> Vitals {
-        let manifest = &self.backup.manifest;
-        Vitals {
-            cluster_id: manifest.source.as_ref().map(|from| from.cluster_id.clone()),
-            revision: manifest.etcd.revision,
-            live_keys: manifest.etcd.live_keys,
-        }
+        Vitals::of(&self.backup.manifest)
     }
 
     /// As a report has it; nothing unless it is proved.

@@ -7,6 +7,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::io::fault::create_error;
+use crate::observe::{self, Observer};
 use crate::report::printable;
 
 /// Name of the lock file in the directory.
@@ -143,6 +145,19 @@ impl DirLock {
                 }
             }
         }
+    }
+
+    /// Tries for as long as `wait`; `command` is what others are told, see [`Holder::this_process`].
+    pub fn hold(
+        dir: &Path,
+        command: String,
+        now: Timestamp,
+        wait: Duration,
+        observer: &dyn Observer,
+    ) -> Result<DirLock> {
+        let me = Holder::this_process(command, now);
+        let mut patience = observe::patience(wait, observer);
+        DirLock::acquire(dir, &me, &mut |_| patience())
     }
 
     /// The directory.

@@ -15,8 +15,8 @@ use crate::observe::Observer;
 pub enum Outlet {
     /// It will have a name.
     File(StagedFile),
-    /// It will go to standard output.
-    Stdout(File),
+    /// It will go to standard output; until then it lies in this directory.
+    Stdout(File, PathBuf),
 }
 
 impl Outlet {
@@ -32,7 +32,10 @@ impl Outlet {
     pub fn create(target: Option<&Path>, force: bool, spool_dirs: &[PathBuf]) -> Result<Outlet> {
         Ok(match target {
             Some(path) => Outlet::File(StagedFile::create(path, force)?),
-            None => Outlet::Stdout(spool::unnamed(spool_dirs)?.0),
+            None => {
+                let (file, dir) = spool::unnamed(spool_dirs)?;
+                Outlet::Stdout(file, dir)
+            }
         })
     }
 
@@ -40,7 +43,15 @@ impl Outlet {
     pub fn name(&self) -> PathBuf {
         match self {
             Outlet::File(staged) => staged.target().to_owned(),
-            Outlet::Stdout(_) => "standard output".into(),
+            Outlet::Stdout(..) => "standard output".into(),
+        }
+    }
+
+    /// Where its bytes lie.
+    pub fn dir(&self) -> &Path {
+        match self {
+            Outlet::File(staged) => staged.dir(),
+            Outlet::Stdout(_, dir) => dir,
         }
     }
 
@@ -48,7 +59,7 @@ impl Outlet {
     pub fn reader(&self) -> Result<File> {
         let file = match self {
             Outlet::File(staged) => staged.file(),
-            Outlet::Stdout(file) => file,
+            Outlet::Stdout(file, _) => file,
         };
         let read = file.try_clone();
         read.map_err(|e| Error::io("read back", &self.name(), e))
@@ -61,7 +72,7 @@ impl Outlet {
                 observer.stage("syncing", None);
                 staged.commit()
             }
-            Outlet::Stdout(file) => sendout::send(&file, bytes, stdout, observer),
+            Outlet::Stdout(file, _) => sendout::send(&file, bytes, stdout, observer),
         }
     }
 }
@@ -70,14 +81,14 @@ impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Outlet::File(staged) => staged.write(bytes),
-            Outlet::Stdout(file) => file.write(bytes),
+            Outlet::Stdout(file, _) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Outlet::File(staged) => staged.flush(),
-            Outlet::Stdout(file) => file.flush(),
+            Outlet::Stdout(file, _) => file.flush(),
         }
     }
 }

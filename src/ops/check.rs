@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalogue::entry::{self, Entry, Freshness};
-use crate::catalogue::lock::{DirLock, Holder};
+use crate::catalogue::lock::DirLock;
 use crate::catalogue::records::{Catalogue, How};
 use crate::catalogue::run::Totals;
 use crate::catalogue::scan;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
-use crate::observe::{self, Observer, rough};
+use crate::observe::{Observer, rough};
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{self, Input};
 
@@ -123,9 +123,9 @@ fn reread(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Reading>> {
     let dir = &request.dir;
-    let me = Holder::this_process(format!("check {}", dir.display()), Timestamp::now());
-    let mut patience = observe::patience(request.lock_wait, observer);
-    let lock = DirLock::acquire(dir, &me, &mut |_| patience())?;
+    let command = format!("check {}", dir.display());
+    let (now, wait) = (Timestamp::now(), request.lock_wait);
+    let lock = DirLock::hold(dir, command, now, wait, observer)?;
     warnings.extend(lock.warning());
     let mut catalogue = Catalogue::load(dir)?;
     catalogue.can_be_written(dir)?;

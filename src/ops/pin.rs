@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::archive::Archive;
-use crate::catalogue::lock::{DirLock, Holder};
+use crate::catalogue::lock::DirLock;
 use crate::catalogue::records::Catalogue;
 use crate::error::{Error, Result};
 use crate::io::Image;
 use crate::limits::Limits;
-use crate::observe::{self, Observer};
+use crate::observe::Observer;
 
 /// Which backup.
 #[derive(Clone, Debug)]
@@ -40,9 +40,8 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     };
     let now = Timestamp::now();
     let verb = if request.pin { "pin" } else { "unpin" };
-    let me = Holder::this_process(format!("{verb} {}", path.display()), now);
-    let mut patience = observe::patience(request.lock_wait, observer);
-    let lock = DirLock::acquire(dir, &me, &mut |_| patience())?;
+    let command = format!("{verb} {}", path.display());
+    let lock = DirLock::hold(dir, command, now, request.lock_wait, observer)?;
     let mut catalogue = Catalogue::load(dir)?;
     match request.pin {
         true => catalogue.entry(id).pin(now),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalogue::lock::{DirLock, Holder};
+use crate::catalogue::lock::DirLock;
 use crate::catalogue::policy::Policy;
 use crate::catalogue::prune::Pruning;
 use crate::catalogue::records::Catalogue;
@@ -13,7 +13,7 @@ use crate::catalogue::run::Pruned;
 use crate::catalogue::scan;
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::observe::{self, Observer};
+use crate::observe::Observer;
 
 /// What to prune, and how.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
 }
 
 fn hold(request: &Request, observer: &dyn Observer) -> Result<DirLock> {
-    let me = Holder::this_process(format!("prune {}", request.dir.display()), Timestamp::now());
-    let mut patience = observe::patience(request.lock_wait, observer);
-    DirLock::acquire(&request.dir, &me, &mut |_| patience())
+    let command = format!("prune {}", request.dir.display());
+    let (now, wait) = (Timestamp::now(), request.lock_wait);
+    DirLock::hold(&request.dir, command, now, wait, observer)
 }

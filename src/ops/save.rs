@@ -1,16 +1,14 @@
 //! Save: stream a snapshot from a live member, prove it, and only then give it its name.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::archive::manifest::Manifest;
 use crate::client::{self, Client, ConnectOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::intake::{self, Taken};
-use crate::io::sendout;
-use crate::io::spool;
+use crate::io::outlet::Outlet;
 use crate::io::staged::{self, StagedFile};
 use crate::limits::Limits;
 use crate::observe::{Bounded, Observer};
@@ -109,9 +107,9 @@ pub fn run(
                 observer,
             };
             match &request.output {
-                Output::File(path) => saving.file(path),
+                Output::File(path) => saving.plain(Some(path), stdout),
                 Output::Archive(path) => saving.archive(path),
-                Output::Stdout => saving.stdout(stdout),
+                Output::Stdout => saving.plain(None, stdout),
             }
         },
     )?;
@@ -135,15 +133,26 @@ struct Saving<'a> {
 }
 
 impl Saving<'_> {
-    fn file(&self, path: &Path) -> Result<Saved> {
-        let mut staged = StagedFile::create(path, self.request.force)?;
-        let dir = staged.dir().to_owned();
-        let read = staged.file().try_clone();
-        let read = read.map_err(|e| Error::io("read back", path, e))?;
-        let verdict = self.plain((&read, &mut staged), (path, &dir))?;
-        self.observer.stage("syncing", None);
-        staged.commit()?;
-        Ok(Saved::plain(verdict))
+    fn plain(&self, target: Option<&Path>, stdout: &File) -> Result<Saved> {
+        let Request {
+            force, spool_dirs, ..
+        } = self.request;
+        let mut outlet = Outlet::create(target, *force, spool_dirs)?;
+        let (read, name, dir) = (outlet.reader()?, outlet.name(), outlet.dir().to_owned());
+        let verdict = intake::plain(
+            self.client,
+            self.from,
+            (&read, &mut outlet),
+            (&name, &dir),
+            self.limits,
+            self.observer,
+        )?;
+        outlet.finish(verdict.length, stdout, self.observer)?;
+        Ok(Saved {
+            bytes: verdict.length,
+            verdict,
+            packed: None,
+        })
     }
 
     fn archive(&self, path: &Path) -> Result<Saved> {
@@ -168,35 +177,6 @@ impl Saving<'_> {
             }),
             verdict: packed.verdict,
         })
-    }
-
-    fn stdout(&self, stdout: &File) -> Result<Saved> {
-        let (file, dir) = spool::unnamed(&self.request.spool_dirs)?;
-        let name = Path::new("standard output");
-        let verdict = self.plain((&file, &mut &file), (name, &dir))?;
-        sendout::send(&file, verdict.length, stdout, self.observer)?;
-        Ok(Saved::plain(verdict))
-    }
-
-    fn plain(&self, to: (&File, &mut dyn Write), place: (&Path, &Path)) -> Result<Verdict> {
-        intake::plain(
-            self.client,
-            self.from,
-            to,
-            place,
-            self.limits,
-            self.observer,
-        )
-    }
-}
-
-impl Saved {
-    fn plain(verdict: Verdict) -> Saved {
-        Saved {
-            bytes: verdict.length,
-            verdict,
-            packed: None,
-        }
     }
 }
 

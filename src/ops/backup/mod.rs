@@ -19,13 +19,13 @@ use crate::catalogue::policy::Policy;
 use crate::catalogue::prune::Pruning;
 use crate::catalogue::records::Catalogue;
 use crate::catalogue::run::{Failover, Outcome, Pruned, RunReport, Stage};
-use crate::catalogue::scan;
+use crate::catalogue::scan::{self, Scan};
 use crate::client::ConnectOptions;
 use crate::error::{Error, Result};
 use crate::intake;
 use crate::io::staged::StagedFile;
 use crate::limits::Limits;
-use crate::observe::{self, Bounded, Observer};
+use crate::observe::{Bounded, Observer};
 use crate::packed::{By, Effort};
 use crate::snapshot::{self, Listeners, Options, Verified};
 use crate::source;
@@ -120,7 +120,10 @@ impl Run<'_> {
         let before = entry::previous(&entries, Timestamp::now());
         let made = self.make(before, report)?;
         self.enter(Stage::Compare)?;
-        let suspicious = compare::suspicious(before.map(Entry::vitals).as_ref(), &vitals(&made));
+        let suspicious = compare::suspicious(
+            before.map(Entry::vitals).as_ref(),
+            &Vitals::of(&made.manifest),
+        );
         let suspicious: Vec<String> = suspicious.iter().map(ToString::to_string).collect();
         self.name(made, &lock, &mut catalogue, &suspicious)?;
         report.outcome = match suspicious.is_empty() {
@@ -132,7 +135,7 @@ impl Run<'_> {
         let entries = entry::entries(&found, &catalogue);
         report.saved = newest_made(&entries).and_then(Entry::report);
         self.enter(Stage::Prune)?;
-        report.pruned = Some(self.prune(&lock, &mut catalogue, report.outcome)?);
+        report.pruned = Some(self.prune(&lock, &found, &mut catalogue, report.outcome)?);
         self.stage.set(Stage::Done);
         report.stage = Stage::Done;
         Ok(())
@@ -150,9 +153,9 @@ impl Run<'_> {
             let missing = format!("{} is not a directory", dir.display());
             return Err(Error::refused(missing).hint(format!("mkdir -m 700 -p {}", dir.display())));
         }
-        let me = Holder::this_process(format!("backup {}", dir.display()), Timestamp::now());
-        let mut patience = observe::patience(self.request.lock_wait, self.observer);
-        DirLock::acquire(dir, &me, &mut |_| patience())
+        let command = format!("backup {}", dir.display());
+        let (now, wait) = (Timestamp::now(), self.request.lock_wait);
+        DirLock::hold(dir, command, now, wait, self.observer)
     }
 
     /// From a member into an archive that is proved twice: as it came in, and as the disk has it.
@@ -277,7 +280,13 @@ impl Run<'_> {
         filled.replace("{cluster}", &plain(&cluster.unwrap_or_default()))
     }
 
-    fn prune(&self, lock: &DirLock, catalogue: &mut Catalogue, outcome: Outcome) -> Result<Pruned> {
+    fn prune(
+        &self,
+        lock: &DirLock,
+        found: &Scan,
+        catalogue: &mut Catalogue,
+        outcome: Outcome,
+    ) -> Result<Pruned> {
         if outcome == Outcome::Suspicious {
             return Ok(Pruned {
                 skipped: Some("the new backup is suspicious".into()),
@@ -285,8 +294,7 @@ impl Run<'_> {
             });
         }
         let now = Timestamp::now();
-        let found = scan::scan(lock.dir(), self.limits)?;
-        let pruning = Pruning::plan(&found, catalogue, &self.request.policy, now);
+        let pruning = Pruning::plan(found, catalogue, &self.request.policy, now);
         pruning.carry_out(lock, catalogue, now, self.limits, &mut || {
             self.observer.check()
         })
@@ -304,15 +312,6 @@ impl Run<'_> {
                 entry::last_verified(&entries, Timestamp::now()).and_then(Entry::report);
             report.backups = Some(entry::totals(&entries, &found));
         }
-    }
-}
-
-fn vitals(made: &Made) -> Vitals {
-    let source = made.manifest.source.as_ref();
-    Vitals {
-        cluster_id: source.map(|source| source.cluster_id.clone()),
-        revision: made.manifest.etcd.revision,
-        live_keys: made.manifest.etcd.live_keys,
     }
 }
 
