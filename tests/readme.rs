@@ -145,8 +145,8 @@ fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// Text without what no two runs share: sums and ids, sizes, durations, times of day, the git
-/// revision; one space between words.
+/// Text without what no two runs share: sums and ids, sizes and their ratios, durations, times of
+/// day, the git revision; one space between words.
 fn plain(text: &str) -> String {
     text.lines().map(plain_line).collect()
 }
@@ -158,6 +158,16 @@ fn plain_line(line: &str) -> String {
         if ["B", "kB", "MB", "GB", "byte", "bytes"].contains(&unit) {
             words[i] = words[i].replace(unit, "UNIT");
             words[i - 1] = "SIZE".into();
+        }
+    }
+    // A cell is a word between bars. HASH leads its row and, as etcdutl prints it, has no leading
+    // zeros: one in sixteen is shorter than eight digits.
+    if line.starts_with('│') {
+        if is_hex(&words[1], 1..=8) {
+            words[1] = "HASH".into();
+        }
+        for cell in words.iter_mut().filter(|cell| is_ratio(cell)) {
+            *cell = "RATIO".into();
         }
     }
     let kept = match words.first().map(String::as_str) {
@@ -173,9 +183,6 @@ fn plain_line(line: &str) -> String {
 }
 
 fn plain_word(word: &str) -> String {
-    let hex = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
-        lengths.contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit())
-    };
     if word.chars().all(|c| ('\u{2500}'..='\u{257f}').contains(&c)) {
         return "FRAME".into();
     }
@@ -193,19 +200,19 @@ fn plain_word(word: &str) -> String {
     if let Some((name @ ("age" | "bytes"), _)) = inner.split_once('=') {
         return format!("{name}=NUMBER");
     }
-    if hex(inner, 8..=8) {
-        return word.replace(inner, "HASH");
-    }
-    if hex(inner, 64..=64) {
+    if is_hex(inner, 64..=64) {
         return word.replace(inner, "SHA-256");
     }
     // Ids have no leading zeros.
-    if hex(inner, 12..=16) {
+    if is_hex(inner, 12..=16) {
         return word.replace(inner, "ID");
+    }
+    if let Some(ratio) = inner.strip_prefix("1/").filter(|ratio| is_ratio(ratio)) {
+        return word.replace(ratio, "RATIO");
     }
     if let Some(token) = inner
         .strip_prefix("etcd-rescue-")
-        .filter(|t| hex(t, 16..=16))
+        .filter(|t| is_hex(t, 16..=16))
     {
         return word.replace(token, "TOKEN");
     }
@@ -223,6 +230,17 @@ fn plain_word(word: &str) -> String {
         }
         _ => word.to_owned(),
     }
+}
+
+fn is_hex(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// `1.4`
+fn is_ratio(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    text.split_once('.')
+        .is_some_and(|(whole, tenths)| digits(whole) && digits(tenths))
 }
 
 /// `2026-11-23T06:13:14Z`, or how long ago.
@@ -267,6 +285,19 @@ fn only_what_no_two_runs_share_is_taken_out() {
     let one = "size 5.8 MB (5767200 bytes)\nmember cp1 (8b0a0f18c22a5ffd)\ntook 275ms\n";
     let other = "size  52 kB (52000 bytes)\nmember cp1  (b0a0f18c22a5ffd)\ntook 1.2s\n";
     assert_eq!(plain(one), plain(other));
+    let table = |hash, ratio| format!("│ {hash} │ 1001 │ {ratio} │\narchive, 1/{ratio} of it\n");
+    assert_eq!(
+        plain(&table("cf43dda9", "1.4")),
+        plain(&table("  6124f", "1.5"))
+    );
+    assert_ne!(
+        plain("│ 856124f │ 1001 │ 3.7.0 │"),
+        plain("│ 856124f │ 1002 │ 3.7.0 │")
+    );
+    assert_ne!(
+        plain("│ 856124f │ 1001 │ 3.7.0 │"),
+        plain("│ 856124f │ 1001 │ 3.7.1 │")
+    );
     assert_ne!(plain("revision 32"), plain("revision 33"));
     assert_ne!(plain("revision 1000000032"), plain("revision 1000000033"));
     assert_ne!(plain("GOOD x.db"), plain("DAMAGED x.db"));
