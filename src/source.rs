@@ -31,6 +31,17 @@ pub enum Input {
     Stdin,
 }
 
+/// What a command reads, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As it was typed.
+    pub input: Input,
+    /// `--raw`: a db without SHA-256 trailer will do, and one that a running etcd holds.
+    pub raw: bool,
+    /// Where standard input may be kept if it cannot seek, in order of preference.
+    pub spool_dirs: Vec<PathBuf>,
+}
+
 /// Where an image came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -98,29 +109,23 @@ impl std::fmt::Display for Input {
     }
 }
 
-/// Opens INPUT, read-only.
-///
-/// `raw` lets a db through that a running etcd holds. `spool_dirs` are where standard input may be kept
-/// if it cannot seek. Errors: `Failed` when it can't be read, `Refused` when a running etcd holds it.
-pub fn open(
-    input: &Input,
-    raw: bool,
-    spool_dirs: &[PathBuf],
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<Candidate> {
-    let candidate = match input {
-        Input::Stdin => open_stdin(spool_dirs, observer)?,
-        Input::Path(path) => open_path(path, spool_dirs, observer)?,
-        Input::Latest(dir) => {
-            let file = latest(dir, Timestamp::now(), limits)?;
-            observer.notice(&format!("the newest verified backup is {}", file.display()));
-            open_path(&file, spool_dirs, observer)?
-        }
-    };
-    refuse_foreign(&candidate.image, candidate.image.name())?;
-    let candidate = guard_against_running_etcd(candidate, raw, observer)?;
-    unpack(candidate, spool_dirs, limits, observer)
+impl Source {
+    /// Opens it, read-only. Errors: `Failed` when it can't be read, `Refused` when a running etcd holds it.
+    pub fn open(&self, limits: &Limits, observer: &dyn Observer) -> Result<Candidate> {
+        let spool_dirs = &self.spool_dirs;
+        let candidate = match &self.input {
+            Input::Stdin => open_stdin(spool_dirs, observer)?,
+            Input::Path(path) => open_path(path, spool_dirs, observer)?,
+            Input::Latest(dir) => {
+                let file = latest(dir, Timestamp::now(), limits)?;
+                observer.notice(&format!("the newest verified backup is {}", file.display()));
+                open_path(&file, spool_dirs, observer)?
+            }
+        };
+        refuse_foreign(&candidate.image, candidate.image.name())?;
+        let candidate = guard_against_running_etcd(candidate, self.raw, observer)?;
+        unpack(candidate, spool_dirs, limits, observer)
+    }
 }
 
 /// A file that is open already, and that nobody else has.
@@ -330,20 +335,19 @@ mod tests {
     use crate::observe::Unobserved;
 
     fn open_input(input: &Input, raw: bool) -> Result<Candidate> {
-        open(input, raw, &[], &Limits::default(), &Unobserved)
+        let source = Source {
+            input: input.clone(),
+            raw,
+            spool_dirs: Vec::new(),
+        };
+        source.open(&Limits::default(), &Unobserved)
     }
 
     fn open_bytes(bytes: &[u8]) -> Result<Candidate> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, bytes).unwrap();
-        open(
-            &Input::Path(path),
-            false,
-            &[],
-            &Limits::default(),
-            &Unobserved,
-        )
+        open_input(&Input::Path(path), false)
     }
 
     #[test]

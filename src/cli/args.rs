@@ -12,9 +12,9 @@ use super::raw::{Format, ProgressMode, Raw, value};
 use crate::client::{ConnectOptions, Password};
 use crate::error::{Error, Result};
 use crate::limits::Deadlines;
-use crate::ops::{backup, check, list, pack, pin, prune, restore, save, status, unpack, verify};
+use crate::ops::{backup, check, list, pack, pin, prune, restore, save, status, unpack};
 use crate::packed::Effort;
-use crate::source::Input;
+use crate::source::{Input, Source};
 
 /// A command with everything it needs.
 pub struct Invocation {
@@ -34,7 +34,7 @@ pub enum Job {
     /// `save`
     Save(save::Request),
     /// `verify`: one or more inputs.
-    Verify(Vec<verify::Request>),
+    Verify(Vec<Source>),
     /// `status`
     Status(status::Request),
     /// `restore`
@@ -123,30 +123,24 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
         }),
         Command::Verify => Job::Verify(verify_requests(operands, &raw, machine)?),
         Command::Status => Job::Status(status::Request {
-            input: input(one(operands, command)?, &raw, machine)?,
-            raw: raw.raw,
+            source: source(one(operands, command)?, &raw, machine)?,
             full: raw.full,
-            spool_dirs: machine.spool_dirs.clone(),
         }),
         Command::Pack => {
             let (from, to) = two(operands, command)?;
             Job::Pack(pack::Request {
-                input: input(from, &raw, machine)?,
-                raw: raw.raw,
+                source: source(from, &raw, machine)?,
                 output: bytes_operand(to, machine)?,
                 force: raw.force,
                 effort: effort(&raw),
-                spool_dirs: machine.spool_dirs.clone(),
             })
         }
         Command::Unpack => {
             let (from, to) = two(operands, command)?;
             Job::Unpack(unpack::Request {
-                input: input(from, &raw, machine)?,
-                raw: raw.raw,
+                source: source(from, &raw, machine)?,
                 output: bytes_operand(to, machine)?,
                 force: raw.force,
-                spool_dirs: machine.spool_dirs.clone(),
             })
         }
         Command::Backup => {
@@ -347,9 +341,17 @@ fn effort(raw: &Raw) -> Effort {
     }
 }
 
-fn input(operand: &OsStr, raw: &Raw, machine: &Machine) -> Result<Input> {
+fn source(operand: &OsStr, raw: &Raw, machine: &Machine) -> Result<Source> {
+    Ok(Source {
+        input: input(operand, raw.latest, machine)?,
+        raw: raw.raw || raw.skip_hash_check,
+        spool_dirs: machine.spool_dirs.clone(),
+    })
+}
+
+fn input(operand: &OsStr, latest: bool, machine: &Machine) -> Result<Input> {
     if operand == "-" {
-        if raw.latest {
+        if latest {
             return Err(Error::usage("--latest goes with a directory, not with -"));
         }
         if machine.stdin_is_terminal {
@@ -359,7 +361,7 @@ fn input(operand: &OsStr, raw: &Raw, machine: &Machine) -> Result<Input> {
         return Ok(Input::Stdin);
     }
     let path = value::path(operand).map_err(|what| Error::usage(format!("INPUT: {what}")))?;
-    Ok(match raw.latest {
+    Ok(match latest {
         true => Input::Latest(path),
         false => Input::Path(path),
     })
@@ -407,11 +409,7 @@ fn check_request(operands: &[OsString], raw: &Raw) -> Result<check::Request> {
     })
 }
 
-fn verify_requests(
-    operands: &[OsString],
-    raw: &Raw,
-    machine: &Machine,
-) -> Result<Vec<verify::Request>> {
+fn verify_requests(operands: &[OsString], raw: &Raw, machine: &Machine) -> Result<Vec<Source>> {
     if operands.is_empty() {
         return Err(wrong(Command::Verify, "verify needs INPUT".into()));
     }
@@ -419,14 +417,8 @@ fn verify_requests(
         let what = "standard input (-) can be read only once".into();
         return Err(wrong(Command::Verify, what));
     }
-    let request = |operand: &OsString| {
-        Ok(verify::Request {
-            input: input(operand, raw, machine)?,
-            raw: raw.raw,
-            spool_dirs: machine.spool_dirs.clone(),
-        })
-    };
-    operands.iter().map(request).collect()
+    let each = operands.iter();
+    each.map(|operand| source(operand, raw, machine)).collect()
 }
 
 fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
@@ -530,7 +522,7 @@ fn password_in(file: &PathBuf) -> Result<String> {
 
 fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<restore::Request> {
     let bump = bump(&raw)?;
-    let input = input(operand, &raw, machine)?;
+    let source = source(operand, &raw, machine)?;
     let Some(data_dir) = raw.data_dir else {
         return Err(wrong(
             Command::Restore,
@@ -538,7 +530,7 @@ fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<resto
         ));
     };
     Ok(restore::Request {
-        input,
+        source,
         data_dir,
         wal_dir: raw.wal_dir,
         name: raw.name,
@@ -546,11 +538,9 @@ fn restore_request(operand: &OsStr, raw: Raw, machine: &Machine) -> Result<resto
         initial_cluster_token: raw.initial_cluster_token,
         initial_advertise_peer_urls: raw.initial_advertise_peer_urls,
         bump,
-        raw: raw.raw || raw.skip_hash_check,
         owner: raw.owner,
         move_aside: raw.move_aside,
         dry_run: raw.dry_run,
-        spool_dirs: machine.spool_dirs.clone(),
     })
 }
 

@@ -177,7 +177,7 @@ fn a_snapshot_is_not_sent_to_a_terminal_nor_read_from_one() {
         ask_password: &|_| Ok(String::new()),
     };
     assert!(output_operand(OsStr::new("-"), &machine).is_err());
-    assert!(input(OsStr::new("-"), &Raw::default(), &machine).is_err());
+    assert!(input(OsStr::new("-"), false, &machine).is_err());
     assert!(output_operand(OsStr::new("x"), &machine).is_ok());
     assert_eq!(save_request("save -", &[]).output, save::Output::Stdout);
 }
@@ -206,7 +206,7 @@ fn restore_takes_what_etcdutl_takes() {
          --initial-memory-map-size 10737418240 --bump-revision 1000 --mark-compacted",
     );
     assert_eq!(request.bump, restore::Bump::By(1000));
-    assert!(request.raw);
+    assert!(request.source.raw);
     assert_eq!(request.name, "m1");
     assert_eq!(request.wal_dir, Some("w".into()));
     assert_eq!(restore_of("restore x --data-dir d").name, "default");

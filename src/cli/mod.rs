@@ -36,7 +36,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
 use crate::snapshot::{Sum, Verdict};
-use crate::source::Input;
+use crate::source::{Input, Source};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -101,14 +101,14 @@ fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
 }
 
 /// `verify INPUT...`: all of them, whatever becomes of one; a signal ends it.
-fn verify(requests: &[ops::verify::Request], output: Output) -> Result<Exit> {
+fn verify(sources: &[Source], output: Output) -> Result<Exit> {
     let format = format(output);
     let mut worst = Exit::Done;
     let mut results = Vec::new();
-    for (number, request) in requests.iter().enumerate() {
-        let subject = (requests.len() > 1).then(|| input_word(&request.input));
+    for (number, source) in sources.iter().enumerate() {
+        let subject = (sources.len() > 1).then(|| input_word(&source.input));
         let progress = Progress::new(output.progress, subject);
-        let result = ops::verify::run(request, &Limits::default(), &progress);
+        let result = ops::verify::run(source, &Limits::default(), &progress);
         progress.finish();
         worst = worst.worse(match &result {
             Err(error) if error.kind() == Kind::Interrupted => return Err(Error::interrupted()),
@@ -122,13 +122,14 @@ fn verify(requests: &[ops::verify::Request], output: Output) -> Result<Exit> {
                 } else {
                     ""
                 };
-                let text = render::verify::text(request, verdict, format, ui::Paint::for_stdout());
+                let text =
+                    render::verify::text(&source.input, verdict, format, ui::Paint::for_stdout());
                 ui::answer(&format!("{between}{text}"))?;
-                tell_verdict(&input_name(&request.input), verdict, format);
+                tell_verdict(&input_name(&source.input), verdict, format);
                 Exit::of(verdict.sum)
             }
         });
-        results.push((request, result));
+        results.push((&source.input, result));
     }
     if format == Format::Json {
         ui::answer(&render::verify::document(&results, worst.code()))?;
@@ -143,7 +144,7 @@ fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
     progress.finish();
     let format = format(output);
     ui::answer(&render::status::text(request, &outcome, format))?;
-    let name = input_name(&request.input);
+    let name = input_name(&request.source.input);
     if format != Format::Json && (format != Format::Table || outcome.report.is_damaged()) {
         ui::findings(&name, &outcome.report);
     }
@@ -151,7 +152,7 @@ fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let problems = render::verify::problems(&outcome.report);
-    let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
+    let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.source.input)]);
     Err(Error::damaged(format!("{name} is damaged: {problems}"))
         .hint(format!("{verify} gives the whole verdict")))
 }
@@ -172,7 +173,7 @@ fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
         ui::answer(&render::restore::bad_input(request, &verdict))?;
     }
     Err(bad_input(
-        &input_name(&request.input),
+        &input_name(&request.source.input),
         &verdict,
         "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
     ))
@@ -193,7 +194,7 @@ fn pack(request: &ops::pack::Request, output: Output) -> Result<Exit> {
         ops::pack::Ending::BadInput(verdict) => {
             let hint =
                 "pack another one; etcd-rescue verify INPUT... tells good ones from bad ones";
-            unusable(&request.input, &verdict, format, hint)
+            unusable(&request.source.input, &verdict, format, hint)
         }
     }
 }
@@ -213,7 +214,7 @@ fn unpack(request: &ops::unpack::Request, output: Output) -> Result<Exit> {
         ops::unpack::Ending::BadInput(verdict) => {
             let hint =
                 "unpack another one; what can be read of this one comes out of zstd -d, or gunzip";
-            unusable(&request.input, &verdict, format, hint)
+            unusable(&request.source.input, &verdict, format, hint)
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::observe::{Observer, rough};
 use crate::snapshot::{self, Listeners, Options, Sum};
-use crate::source::{self, Input};
+use crate::source::{Input, Source};
 
 /// What to check.
 #[derive(Clone, Debug)]
@@ -168,10 +168,16 @@ fn damage(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<Opt
     let path = &entry.backup.path;
     drop_cache(path);
     // A snapshot without trailer was packed with --raw, and said so then.
-    let raw = !entry.backup.manifest.snapshot.trailer;
-    let options = Options { raw, digest: None };
-    let input = Input::Path(path.clone());
-    let verified = source::open(&input, false, &[], limits, observer).and_then(|candidate| {
+    let source = Source {
+        input: Input::Path(path.clone()),
+        raw: !entry.backup.manifest.snapshot.trailer,
+        spool_dirs: Vec::new(),
+    };
+    let options = Options {
+        raw: source.raw,
+        digest: None,
+    };
+    let verified = source.open(limits, observer).and_then(|candidate| {
         snapshot::verify(candidate, options, limits, observer, Listeners::default())
     });
     match verified {

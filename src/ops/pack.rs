@@ -13,23 +13,19 @@ use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::packed::{self, By, Effort};
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
-use crate::source::{self, Candidate, Input};
+use crate::source::{Candidate, Source};
 
 /// What to pack, and into what.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// One input.
-    pub input: Input,
-    /// Accept a file without SHA-256 trailer, and a db that a running etcd holds.
-    pub raw: bool,
+    /// One input. Standard output may be kept where standard input may.
+    pub source: Source,
     /// Where the archive goes; `None`: standard output.
     pub output: Option<PathBuf>,
     /// Replace an existing output, atomically.
     pub force: bool,
     /// How to pack.
     pub effort: Effort,
-    /// Where standard input and standard output may be kept, in order of preference.
-    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// What was packed.
@@ -61,19 +57,13 @@ pub fn run(
 ) -> Result<Ending> {
     let target = request.output.as_deref();
     Outlet::check(target, request.force)?;
-    let candidate = source::open(
-        &request.input,
-        request.raw,
-        &request.spool_dirs,
-        limits,
-        observer,
-    )?;
+    let candidate = request.source.open(limits, observer)?;
     let packing = Packing {
         request,
         limits,
         observer,
     };
-    let mut outlet = Outlet::create(target, request.force, &request.spool_dirs)?;
+    let mut outlet = Outlet::create(target, request.force, &request.source.spool_dirs)?;
     let ending = packing.pack(candidate, &mut outlet)?;
     if let Ending::Done(outcome) = &ending {
         outlet.finish(outcome.bytes, stdout, observer)?;
@@ -94,7 +84,7 @@ impl Packing<'_> {
         let mut writer = archive::Writer::new(&mut *out, self.request.effort.alone())?;
         let mut tee = |piece: &[u8]| writer.write_all(piece).map_err(written);
         let options = Options {
-            raw: self.request.raw,
+            raw: self.request.source.raw,
             digest: None,
         };
         let listeners = Listeners::tee(&mut tee);

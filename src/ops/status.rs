@@ -1,7 +1,5 @@
 //! Status: what `etcdutl snapshot status` says, and what it leaves out.
 
-use std::path::PathBuf;
-
 use crate::archive::Manifest;
 use crate::error::Result;
 use crate::etcd::facts::Facts;
@@ -9,19 +7,15 @@ use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::report::Report;
 use crate::snapshot;
-use crate::source::{self, Input};
+use crate::source::Source;
 
 /// What to look at.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// One input.
-    pub input: Input,
-    /// Look at a db that a running etcd holds.
-    pub raw: bool,
+    pub source: Source,
     /// Look inside an archive; otherwise its manifest is the answer.
     pub full: bool,
-    /// Where standard input may be kept if it cannot seek, in order of preference.
-    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// What was seen.
@@ -39,13 +33,7 @@ pub struct Outcome {
 
 /// Walks the structure once; does not check the SHA-256.
 pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Outcome> {
-    let candidate = source::open(
-        &request.input,
-        request.raw,
-        &request.spool_dirs,
-        limits,
-        observer,
-    )?;
+    let candidate = request.source.open(limits, observer)?;
     if let Some(archive) = candidate.archive()
         && let Some(manifest) = archive.manifest()
         && !request.full

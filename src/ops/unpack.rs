@@ -10,21 +10,18 @@ use crate::io::outlet::Outlet;
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
-use crate::source::{self, Candidate, Input};
+use crate::source::{Candidate, Source};
 
 /// What to unpack, and where to.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// An archive, or a snapshot that is compressed with zstd or gzip.
-    pub input: Input,
-    /// Accept a file without SHA-256 trailer.
-    pub raw: bool,
+    /// An archive, or a snapshot that is compressed with zstd or gzip. Standard output may be kept
+    /// where standard input may.
+    pub source: Source,
     /// Where the snapshot goes; `None`: standard output.
     pub output: Option<PathBuf>,
     /// Replace an existing output, atomically.
     pub force: bool,
-    /// Where standard input and standard output may be kept, in order of preference.
-    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// How it ended.
@@ -45,20 +42,14 @@ pub fn run(
 ) -> Result<Ending> {
     let target = request.output.as_deref();
     Outlet::check(target, request.force)?;
-    let candidate = source::open(
-        &request.input,
-        request.raw,
-        &request.spool_dirs,
-        limits,
-        observer,
-    )?;
+    let candidate = request.source.open(limits, observer)?;
     if candidate.container.is_none() {
         let name = candidate.image.name();
         return Err(Error::usage(format!("{name} is not compressed"))
             .hint(format!("use it as it is: etcd-rescue verify {name}")));
     }
-    let mut outlet = Outlet::create(target, request.force, &request.spool_dirs)?;
-    let ending = unpack(candidate, &mut outlet, request.raw, limits, observer)?;
+    let mut outlet = Outlet::create(target, request.force, &request.source.spool_dirs)?;
+    let ending = unpack(candidate, &mut outlet, request.source.raw, limits, observer)?;
     if let Ending::Done(verdict) = &ending {
         outlet.finish(verdict.length, stdout, observer)?;
     }

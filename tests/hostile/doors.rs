@@ -10,7 +10,7 @@ use etcd_rescue::observe::Unobserved;
 use etcd_rescue::ops::restore::{self, Bump, Ending};
 use etcd_rescue::report::Severity;
 use etcd_rescue::snapshot::{self, Level, Listeners, Options, Sum, Verdict, Verified};
-use etcd_rescue::source::{Candidate, Input, Origin};
+use etcd_rescue::source::{Candidate, Input, Origin, Source};
 
 use super::cases::Expect;
 use crate::util::temp_dir;
@@ -176,7 +176,11 @@ fn restored(name: &str, bytes: &[u8], expect: Expect) {
 /// A restore with every default, of a file that has a trailer or needs none.
 pub fn request(input: &Path, data_dir: &Path) -> restore::Request {
     restore::Request {
-        input: Input::Path(input.into()),
+        source: Source {
+            input: Input::Path(input.into()),
+            raw: false,
+            spool_dirs: Vec::new(),
+        },
         data_dir: data_dir.into(),
         wal_dir: None,
         name: "default".into(),
@@ -184,10 +188,8 @@ pub fn request(input: &Path, data_dir: &Path) -> restore::Request {
         initial_cluster_token: None,
         initial_advertise_peer_urls: None,
         bump: Bump::Auto,
-        raw: false,
         owner: None,
         move_aside: false,
         dry_run: false,
-        spool_dirs: Vec::new(),
     }
 }

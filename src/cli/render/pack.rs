@@ -16,7 +16,7 @@ use crate::source::Input;
 pub fn packed(request: &pack::Request, outcome: &pack::Outcome, format: Format) -> String {
     let done = Done {
         verb: "Packed",
-        input: super::input_word(&request.input),
+        input: super::input_word(&request.source.input),
         output: word(request.output.as_deref()),
         compressed: Some(outcome.bytes),
         manifest: Some(&outcome.manifest),
@@ -30,7 +30,7 @@ pub fn unpacked(request: &unpack::Request, verdict: &Verdict, format: Format) ->
     let packed = verdict.packed.as_ref();
     let done = Done {
         verb: "Unpacked",
-        input: super::input_word(&request.input),
+        input: super::input_word(&request.source.input),
         output: word(request.output.as_deref()),
         compressed: packed.and_then(|packed| packed.compressed),
         manifest: packed.and_then(|packed| packed.manifest.as_ref()),

@@ -21,7 +21,7 @@ pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
         Format::Json => document(request, Some(outcome), &outcome.verdict),
         Format::Fields => sheet(request, outcome).fields(),
         Format::Simple | Format::Table => {
-            let input = tame(&input_name(&request.input));
+            let input = tame(&input_name(&request.source.input));
             let target = tame(&outcome.plan.member_dir.display().to_string());
             let first = match outcome.dry_run {
                 true => format!("Plan: restore {input} to {target}; nothing was written\n"),
@@ -225,14 +225,14 @@ fn command_for(member: &Member, request: &Request, plan: &Plan) -> String {
     }
     for (given, name) in [
         (request.bump == Bump::Off, "--no-bump"),
-        (request.raw, "--raw"),
+        (request.source.raw, "--raw"),
         (request.move_aside, "--move-aside"),
     ] {
         if given {
             words.push(name.into());
         }
     }
-    words.push(input_word(&request.input));
+    words.push(input_word(&request.source.input));
     shell::command(words.iter().map(String::as_str))
 }
 
@@ -262,7 +262,7 @@ fn document(request: &Request, outcome: Option<&Outcome>, verdict: &Verdict) -> 
     json(&Document {
         restored: done.is_some(),
         dry_run: request.dry_run,
-        path: input_word(&request.input),
+        path: input_word(&request.source.input),
         plan: plan.map(PlanView::of),
         db_bytes: done.map(|outcome| outcome.db_bytes),
         undo: done.and_then(|outcome| undo(&outcome.plan)),
@@ -336,7 +336,7 @@ mod tests {
     use super::*;
     use crate::etcd::facts::Alarm;
     use crate::snapshot::{Level, Sum};
-    use crate::source::Input;
+    use crate::source::{Input, Source};
 
     fn member(id: u64, name: &str, peer: &str) -> Member {
         Member {
@@ -350,7 +350,11 @@ mod tests {
     fn restored() -> (Request, Outcome) {
         let cluster = "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380";
         let request = Request {
-            input: Input::Path("my snap.db".into()),
+            source: Source {
+                input: Input::Path("my snap.db".into()),
+                raw: false,
+                spool_dirs: Vec::new(),
+            },
             data_dir: "/var/lib/etcd".into(),
             wal_dir: None,
             name: "m1".into(),
@@ -358,11 +362,9 @@ mod tests {
             initial_cluster_token: None,
             initial_advertise_peer_urls: None,
             bump: Bump::Auto,
-            raw: false,
             owner: None,
             move_aside: true,
             dry_run: false,
-            spool_dirs: Vec::new(),
         };
         let plan = Plan {
             member_dir: "/var/lib/etcd/member".into(),
@@ -426,7 +428,7 @@ mod tests {
         let (mut request, mut outcome) = restored();
         outcome.plan.token_derived = false;
         request.bump = Bump::By(5);
-        request.raw = true;
+        request.source.raw = true;
         let commands = others(&request, &outcome.plan);
         let [(name, command)] = &commands[..] else {
             panic!("{commands:?}")

@@ -68,14 +68,14 @@ fn second_block(request: &Request, outcome: &Outcome) -> String {
             "etcd-rescue",
             "status",
             "--full",
-            &input_word(&request.input),
+            &input_word(&request.source.input),
         ];
         sheet.row("data", format!("not read; {} does", shell::command(full)));
         return sheet.table();
     }
     facts::rows(&mut sheet, &outcome.facts);
     finding_rows(&mut sheet, &outcome.report);
-    let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.input)]);
+    let verify = shell::command(["etcd-rescue", "verify", &input_word(&request.source.input)]);
     sheet.row("SHA-256", format!("not checked here; {verify} does"));
     sheet.table()
 }
@@ -135,7 +135,7 @@ impl Document<'_> {
             total_key: sound.map(|facts| facts.total_keys),
             total_size: sound.map(|facts| facts.size),
             version: sound.map(|facts| facts.storage_version.as_deref().unwrap_or_default()),
-            path: input_word(&request.input),
+            path: input_word(&request.source.input),
             input: &outcome.input,
             damaged: sound.is_none(),
             sha256_checked: false,
@@ -152,14 +152,16 @@ impl Document<'_> {
 mod tests {
     use super::*;
     use crate::report::{Place, Report};
-    use crate::source::Input;
+    use crate::source::{Input, Source};
 
     fn outcome() -> (Request, Outcome) {
         let request = Request {
-            input: Input::Path("my snap.db".into()),
-            raw: false,
+            source: Source {
+                input: Input::Path("my snap.db".into()),
+                raw: false,
+                spool_dirs: Vec::new(),
+            },
             full: false,
-            spool_dirs: Vec::new(),
         };
         let facts = Facts {
             hash: 2_084_116_407,

@@ -10,13 +10,13 @@ use super::pack::ManifestView;
 use super::sheet::Sheet;
 use super::{FindingsView, finding_rows, input_name, input_word, json};
 use crate::error::Error;
-use crate::ops::verify::Request;
 use crate::report::{Report, Severity};
 use crate::snapshot::{Level, Packed, Sum, Verdict};
+use crate::source::Input;
 
 /// What goes to standard output for one input, as soon as it is known. JSON comes at the end.
-pub fn text(request: &Request, verdict: &Verdict, format: Format, paint: Paint) -> String {
-    let name = tame(&input_name(&request.input));
+pub fn text(input: &Input, verdict: &Verdict, format: Format, paint: Paint) -> String {
+    let name = tame(&input_name(input));
     match format {
         Format::Simple => {
             // As wide as the longest of the three words.
@@ -28,7 +28,7 @@ pub fn text(request: &Request, verdict: &Verdict, format: Format, paint: Paint) 
             let word = painted(verdict.sum, word(verdict.sum), paint);
             format!("{word}  {name}\n{}", details(verdict).table())
         }
-        Format::Fields => fields(&input_word(&request.input), verdict),
+        Format::Fields => fields(&input_word(input), verdict),
         Format::Json => String::new(),
     }
 }
@@ -193,7 +193,7 @@ fn fields(path: &str, verdict: &Verdict) -> String {
 }
 
 /// The document of a whole run.
-pub fn document(results: &[(&Request, Result<Verdict, Error>)], exit_code: u8) -> String {
+pub fn document(results: &[(&Input, Result<Verdict, Error>)], exit_code: u8) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Document<'a> {
@@ -209,10 +209,10 @@ pub fn document(results: &[(&Request, Result<Verdict, Error>)], exit_code: u8) -
         error: Option<String>,
         hint: Option<&'a str>,
     }
-    let results = results.iter().map(|(request, result)| {
+    let results = results.iter().map(|(input, result)| {
         let error = result.as_ref().err();
         ResultView {
-            path: input_word(&request.input),
+            path: input_word(input),
             verdict: result.as_ref().ok().map(VerdictView::of),
             error: error.map(Error::to_string),
             hint: error.and_then(Error::hint_text),
@@ -291,7 +291,6 @@ pub mod tests {
     use crate::etcd::facts::{Facts, Member};
     use crate::report::Place;
     use crate::snapshot::Sha256s;
-    use crate::source::Input;
 
     /// A verdict with the given levels and sum.
     pub fn verdict(transport: Level, structure: Level, sum: Sum) -> Verdict {
@@ -326,16 +325,12 @@ pub mod tests {
         }
     }
 
-    fn request(path: &str) -> Request {
-        Request {
-            input: Input::Path(path.into()),
-            raw: false,
-            spool_dirs: Vec::new(),
-        }
+    fn input(path: &str) -> Input {
+        Input::Path(path.into())
     }
 
     fn simple(verdict: &Verdict) -> String {
-        text(&request("x.db"), verdict, Format::Simple, Paint::PLAIN)
+        text(&input("x.db"), verdict, Format::Simple, Paint::PLAIN)
     }
 
     #[test]
@@ -365,7 +360,7 @@ pub mod tests {
     fn details_have_levels_facts_and_findings() {
         let mut verdict = verdict(Level::Good, Level::Good, Sum::Good);
         verdict.report.note(Place::bucket(b"auth"), "auth is on");
-        let text = text(&request("x.db"), &verdict, Format::Table, Paint::PLAIN);
+        let text = text(&input("x.db"), &verdict, Format::Table, Paint::PLAIN);
         for expected in [
             "GOOD  x.db\n",
             "transport           good: the SHA-256 at the end is right",
@@ -389,7 +384,7 @@ pub mod tests {
 
     #[test]
     fn one_document_has_verdicts_and_errors() {
-        let (good, missing) = (request("x.db"), request("y.db"));
+        let (good, missing) = (input("x.db"), input("y.db"));
         let error = Error::failed("cannot open y.db").hint("look");
         let results = [
             (&good, Ok(verdict(Level::Good, Level::Good, Sum::Good))),

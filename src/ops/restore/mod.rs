@@ -28,14 +28,14 @@ use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Listeners, Options, Peek, Snapshot, Verdict, Verified};
-use crate::source::{self, Candidate, Input, Origin};
+use crate::source::{Candidate, Origin, Source};
 use crate::{transport, wal};
 
 /// What to restore, where, and as whom. Defaults are etcdutl's where etcdutl has the flag.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// One input.
-    pub input: Input,
+    /// One input; `--skip-hash-check` is etcdutl's name for what `--raw` does.
+    pub source: Source,
     /// `--data-dir`; `member/` is made below it.
     pub data_dir: PathBuf,
     /// `--wal-dir`, if the WAL goes elsewhere.
@@ -50,16 +50,12 @@ pub struct Request {
     pub initial_advertise_peer_urls: Option<String>,
     /// `--bump-revision`, `--no-bump` or neither.
     pub bump: Bump,
-    /// `--raw` or `--skip-hash-check`: accept a file without trailer.
-    pub raw: bool,
     /// `--owner USER:GROUP`.
     pub owner: Option<String>,
     /// `--move-aside`: an existing `member/` is renamed, never removed.
     pub move_aside: bool,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
-    /// Where standard input may be kept if it cannot seek, in order of preference.
-    pub spool_dirs: Vec<PathBuf>,
 }
 
 /// How far the revision is moved so that watchers notice the restore (`formats.md` 5.3).
@@ -102,13 +98,7 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         request.wal_dir.as_deref(),
         request.move_aside,
     )?;
-    let candidate = source::open(
-        &request.input,
-        request.raw,
-        &request.spool_dirs,
-        limits,
-        observer,
-    )?;
+    let candidate = request.source.open(limits, observer)?;
     let job = Job::prepare(request, target, &candidate, limits, observer)?;
     let ending = if request.dry_run {
         job.rehearse(candidate, limits, observer)
@@ -146,7 +136,7 @@ impl<'r> Job<'r> {
     ) -> Result<Job<'r>> {
         let peek = snapshot::peek_meta(candidate, limits)?;
         let mut options = Options {
-            raw: request.raw,
+            raw: request.source.raw,
             digest: None,
         };
         let token = match &request.initial_cluster_token {
