@@ -16,8 +16,11 @@ use crate::util::tools::TIMEOUT;
 
 per_version! { weeks_in_seconds }
 
-/// How long backups are made.
-const SPAN: Duration = Duration::from_secs(18);
+/// How long backups are made of each minor: some minutes of all of them together.
+const SPAN: Duration = Duration::from_secs(36);
+
+/// Seconds to do so for instead, for a soak.
+const SPAN_VARIABLE: &str = "ETCD_RESCUE_SOAK_SECONDS";
 
 /// What is done to a run, in turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,17 +101,17 @@ fn write(url: &str, over: &AtomicBool) -> usize {
 #[track_caller]
 fn backups(site: &Site, server: &mut Etcd, ends: &mut BTreeMap<String, u32>) {
     let random = fill::noise(u64::from(server.port()), 1000);
-    let start = Instant::now();
+    let (start, span) = (Instant::now(), span());
     let mut good = 0;
     for (number, fault) in FAULTS.iter().cycle().enumerate() {
-        if start.elapsed() > SPAN {
+        if start.elapsed() > span {
             return;
         }
         let run = site
             .backup(&server.url())
             .args(["--keep-last=4", "--timeout=20s"]);
         let running = run.spawn();
-        let some = Duration::from_millis(u64::from(random[number]));
+        let some = Duration::from_millis(u64::from(random[number % random.len()]));
         let output = match fault {
             Fault::None => running.wait(TIMEOUT),
             Fault::KillBackup => ended_by(running, Signal::KILL, some),
@@ -153,6 +156,13 @@ fn backups(site: &Site, server: &mut Etcd, ends: &mut BTreeMap<String, u32>) {
         assert_eq!(totals["unverified"], 0, "{output}");
         assert_eq!(totals["suspicious"], 0, "{output}");
         std::thread::sleep(some);
+    }
+}
+
+fn span() -> Duration {
+    match std::env::var(SPAN_VARIABLE) {
+        Ok(seconds) => Duration::from_secs(seconds.parse().expect(SPAN_VARIABLE)),
+        Err(_) => SPAN,
     }
 }
 

@@ -12,7 +12,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 work=$target/bench
 etcd=$target/etcd/3.7
-rounds=5 keys=110000 many=1000000 binary=
+rounds=5 keys=110000 many=1000000 archives=1000 binary=
 cd "$root"
 
 while (($# > 0)); do
@@ -53,6 +53,7 @@ main() {
     "$binary" save "${tls[@]}" "$work/many.db" >/dev/null
     memory_many
     stop_server
+    measure_list
     report
 }
 
@@ -135,6 +136,22 @@ measure_offline() {
     rm -rf "$work"/out-*
 }
 
+# A directory of archives, each of a revision of its own.
+measure_list() {
+    say "filling a directory with $archives archives"
+    start_server small
+    mkdir "$work/archives"
+    local number
+    for ((number = 1; number <= archives; number++)); do
+        ctl put key "$number"
+        "$binary" save "${tls[@]}" "$work/archives/$number.db.zst" >/dev/null
+    done
+    stop_server
+    say "list"
+    pair list "$binary list $work/archives" true true
+    memory list-ours "$binary list $work/archives"
+}
+
 memory_many() {
     memory save-many "$binary save ${tls[*]} $work/out-many.db"
     memory status-many "$binary status $work/many.db"
@@ -186,6 +203,7 @@ report() {
         row pack-unpack "zstd -d, then sync" unpack
         echo
         echo "The archive has $(stat -c %s "$work/big.zst") bytes."
+        echo "Listing $archives archives: $(median list-ours) s, $(mib list-ours)."
         echo "Writing and syncing that much data alone (dd conv=fsync): $(median disk-ours) s."
     } >"$work/results.md"
     cat "$work/results.md"
