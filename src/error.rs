@@ -124,10 +124,15 @@ impl Error {
 
     /// The innermost operating-system error, if one is in the chain.
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        self.io_source().map(std::io::Error::kind)
+    }
+
+    /// The system's own error among the causes, if there is one.
+    pub fn io_source(&self) -> Option<&std::io::Error> {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                return Some(io.kind());
+                return Some(io);
             }
             next = cause.source();
         }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::archive::{self, Archive, Compression, Layout, Unpacked};
 use crate::bolt::Db;
-use crate::catalogue::latest::latest;
+use crate::catalogue::latest::{Latest, latest};
 use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
@@ -117,9 +117,10 @@ impl Source {
             Input::Stdin => open_stdin(spool_dirs, observer)?,
             Input::Path(path) => open_path(path, spool_dirs, observer)?,
             Input::Latest(dir) => {
-                let file = latest(dir, Timestamp::now(), limits)?;
-                observer.notice(&format!("the newest verified backup is {}", file.display()));
-                open_path(&file, spool_dirs, observer)?
+                let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
+                observer.notice(&format!("the newest verified backup is {}", path.display()));
+                doubt.iter().for_each(|why| observer.warn(why));
+                open_path(&path, spool_dirs, observer)?
             }
         };
         refuse_foreign(&candidate.image, candidate.image.name())?;

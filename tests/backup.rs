@@ -12,6 +12,7 @@ mod logs;
 mod lying;
 mod prune;
 mod real;
+mod rot;
 mod site;
 mod space;
 mod suspicious;

@@ -4,13 +4,14 @@
 //! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
 //! [`entry`] brings the two together;
 //! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
-//! backup; [`lock`] keeps two runs apart; [`prune`] removes; [`latest`] is the one to take; [`run`] and
+//! backup; [`fresh`] how old the last one is; [`lock`] keeps two runs apart; [`prune`] removes; [`latest`] is the one to take; [`run`] and
 //! [`metrics`] tell the world how a run went. Nothing here reads a clock: the time is passed in, so that a
 //! year can be simulated.
 
 pub mod compare;
 pub mod entry;
 pub mod fate;
+pub mod fresh;
 pub mod item;
 pub mod keep;
 pub mod latest;

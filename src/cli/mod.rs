@@ -294,7 +294,13 @@ fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Vec<Error> {
 fn list(request: &ops::list::Request, output: Output) -> Result<Exit> {
     let outcome = ops::list::run(request, &Limits::default())?;
     outcome.problem.iter().for_each(|text| ui::warning(text));
-    answer(&render::backup::listed(&outcome, format(output)))
+    let format = format(output);
+    ui::answer(&render::backup::listed(&outcome, format))?;
+    if matches!(format, Format::Simple | Format::Fields) {
+        let others = render::backup::others(&outcome);
+        others.iter().for_each(|text| ui::note(text));
+    }
+    Ok(Exit::Done)
 }
 
 /// `prune DIR`
@@ -303,7 +309,8 @@ fn prune(request: &ops::prune::Request, output: Output) -> Result<Exit> {
     let outcome = ops::prune::run(request, &Limits::default(), &progress)?;
     progress.finish();
     outcome.warnings.iter().for_each(|text| ui::warning(text));
-    answer(&render::backup::pruned(request, &outcome, format(output)))
+    ui::answer(&render::backup::pruned(request, &outcome, format(output)))?;
+    outcome.failed.map_or(Ok(Exit::Done), Err)
 }
 
 /// `check DIR`
@@ -335,7 +342,14 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
     }
     let dir = request.dir.display();
     match outcome.totals.damaged {
-        0 => Ok(Exit::Done),
+        0 if outcome.unreadable() > 0 => Err(Error::failed(format!(
+            "{dir}: {} could not be read, though the newest verified one is young enough",
+            humanize::count(outcome.unreadable(), "backup")
+        ))
+        .hint("run it as the user that made them, root perhaps")),
+        0 => outcome.unrecorded.map_or(Ok(Exit::Done), |e| {
+            Err(e.within("what was found is not recorded"))
+        }),
         damaged => Err(Error::damaged(format!(
             "{dir}: {} damaged, though the newest verified one is young enough",
             humanize::count(damaged, "backup")

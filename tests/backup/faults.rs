@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::site::{CATALOGUE, LOCK, Site};
+use super::site::Site;
 use crate::crash::kill::worth_a_kill;
 use crate::util::etcd::Etcd;
 use crate::util::process::Output;
@@ -154,9 +154,7 @@ impl Worn {
 
     /// What else is there.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut names = names(self.site.dir());
-        names.retain(|name| !name.ends_with(".db.zst") && name != LOCK && name != CATALOGUE);
-        names
+        self.site.leftovers()
     }
 }
 

@@ -21,6 +21,17 @@ pub const LOCK: &str = ".etcd-rescue.lock";
 
 pub const CATALOGUE: &str = ".etcd-rescue-catalogue.json";
 
+/// The one before it.
+pub const OLD_CATALOGUE: &str = ".etcd-rescue-catalogue.old.json";
+
+/// Names of what is no archive and none of the files that belong there.
+pub fn leftovers(dir: &Path) -> Vec<String> {
+    let kept = [LOCK, CATALOGUE, OLD_CATALOGUE];
+    let mut names = names(dir);
+    names.retain(|name| !kept.contains(&name.as_str()) && !name.ends_with(".db.zst"));
+    names
+}
+
 /// A directory of backups, and a report and metrics beside it.
 pub struct Site {
     root: TempDir,
@@ -135,11 +146,9 @@ impl Site {
         Tree::of(&self.dir).without(LOCK)
     }
 
-    /// Names of what is no archive, no catalogue and no lock file.
+    /// See [`leftovers`].
     pub fn leftovers(&self) -> Vec<String> {
-        let mut names = names(&self.dir);
-        names.retain(|name| name != LOCK && name != CATALOGUE && !name.ends_with(".db.zst"));
-        names
+        leftovers(&self.dir)
     }
 
     /// Makes a copy of an archive that says it was taken at another time. It has no record yet.

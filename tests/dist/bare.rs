@@ -101,13 +101,16 @@ impl Node {
         namespace.wrap(without_capabilities(&command, ",+sys_chroot"))
     }
 
-    /// Names of archives, and no other files but the program's own two.
+    /// Names of archives, and no other files but the program's own.
     #[track_caller]
     fn archives(&self) -> Vec<String> {
         let mut names = tree::names(&self.path("backups"));
         let own = [".etcd-rescue-catalogue.json", ".etcd-rescue.lock"];
         assert!(own.iter().all(|own| names.contains(&(*own).to_owned())));
-        names.retain(|name| !own.contains(&name.as_str()));
+        // The one before is there from the second backup on.
+        names.retain(|name| {
+            !own.contains(&name.as_str()) && name != ".etcd-rescue-catalogue.old.json"
+        });
         assert!(names.iter().all(|name| name.ends_with(".db.zst")));
         names
     }

@@ -108,22 +108,28 @@ impl Run<'_> {
         let lock = self.lock()?;
         report.warnings.extend(lock.warning());
         self.enter(Stage::Clean)?;
-        scan::remove_stale(&lock, &mut |path| {
-            let gone = format!("removed {}, left by a run that was killed", path.display());
-            report.warnings.push(gone);
-        })?;
+        scan::remove_stale(&lock, &mut |path, gone| {
+            report.warnings.push(match gone {
+                Ok(()) => format!("removed {}, left by a run that was killed", path.display()),
+                Err(e) => format!("{e}: what a killed run left takes room"),
+            });
+        });
         let found = scan::scan(lock.dir(), self.limits)?;
         let mut catalogue = Catalogue::load(lock.dir())?;
         catalogue.can_be_written(lock.dir())?;
         report.warnings.extend(catalogue.problem());
+        report
+            .warnings
+            .extend(entry::missing_pins(&found, &catalogue));
+        report.warnings.extend(entry::unsound(&found, &catalogue));
         let entries = entry::entries(&found, &catalogue);
         let before = entry::previous(&entries, Timestamp::now());
+        // What the catalogue says of it holds also when the archive is gone or has become unreadable.
+        let vitals = catalogue.last_vitals().cloned();
+        let vitals = vitals.or_else(|| before.map(Entry::vitals));
         let made = self.make(before, report)?;
         self.enter(Stage::Compare)?;
-        let suspicious = compare::suspicious(
-            before.map(Entry::vitals).as_ref(),
-            &Vitals::of(&made.manifest),
-        );
+        let suspicious = compare::suspicious(vitals.as_ref(), &Vitals::of(&made.manifest));
         let suspicious: Vec<String> = suspicious.iter().map(ToString::to_string).collect();
         self.name(made, &lock, &mut catalogue, &suspicious)?;
         report.outcome = match suspicious.is_empty() {
@@ -135,7 +141,9 @@ impl Run<'_> {
         let entries = entry::entries(&found, &catalogue);
         report.saved = newest_made(&entries).and_then(Entry::report);
         self.enter(Stage::Prune)?;
-        report.pruned = Some(self.prune(&lock, &found, &mut catalogue, report.outcome)?);
+        let (pruned, failed) = self.prune(&lock, &found, &mut catalogue, report.outcome);
+        report.pruned = Some(pruned);
+        failed.map_or(Ok(()), Err)?;
         self.stage.set(Stage::Done);
         report.stage = Stage::Done;
         Ok(())
@@ -249,8 +257,6 @@ impl Run<'_> {
         suspicious: &[String],
     ) -> Result<()> {
         let now = Timestamp::now();
-        catalogue.made(&made.id, now, suspicious.to_vec());
-        catalogue.save(lock, now)?;
         let at: Timestamp = made.manifest.made.at.parse().unwrap_or(now);
         let stem = format!(
             "{}-{}-rev{}",
@@ -262,6 +268,9 @@ impl Run<'_> {
         let mut names = std::iter::once(format!("{stem}.db.zst"))
             .chain((2..1000).map(|nth| format!("{stem}-{nth}.db.zst")));
         let name = names.find(free).unwrap_or_else(|| format!("{stem}.db.zst"));
+        let vitals = Vitals::of(&made.manifest);
+        catalogue.made((&made.id, &name), vitals, now, suspicious.to_vec());
+        catalogue.save(lock, now)?;
         made.staged.rename_to(self.request.dir.join(name));
         made.staged.commit().inspect_err(|_| {
             catalogue.forget(&made.id);
@@ -286,12 +295,14 @@ impl Run<'_> {
         found: &Scan,
         catalogue: &mut Catalogue,
         outcome: Outcome,
-    ) -> Result<Pruned> {
+    ) -> (Pruned, Option<Error>) {
         if outcome == Outcome::Suspicious {
-            return Ok(Pruned {
-                skipped: Some("the new backup is suspicious".into()),
+            let skipped = Some("the new backup is suspicious".into());
+            let nothing = Pruned {
+                skipped,
                 ..Pruned::default()
-            });
+            };
+            return (nothing, None);
         }
         let now = Timestamp::now();
         let pruning = Pruning::plan(found, catalogue, &self.request.policy, now);
@@ -305,12 +316,14 @@ impl Run<'_> {
         let dir = &self.request.dir;
         let looked = scan::scan(dir, self.limits).and_then(|found| {
             let catalogue = Catalogue::load(dir)?;
-            Ok((entry::entries(&found, &catalogue), found))
+            let entries = entry::entries(&found, &catalogue);
+            let totals = entry::totals(&entries, &found, &catalogue);
+            Ok((entries, totals))
         });
-        if let Ok((entries, found)) = looked {
+        if let Ok((entries, totals)) = looked {
             report.last_good =
                 entry::last_verified(&entries, Timestamp::now()).and_then(Entry::report);
-            report.backups = Some(entry::totals(&entries, &found));
+            report.backups = Some(totals);
         }
     }
 }
