@@ -69,12 +69,8 @@ fn the_lines_do_their_work_under_a_real_cron() {
         (&dead_check, 6),
     ];
     let expected: BTreeMap<String, i32> = expected.map(|(line, code)| (line.clone(), code)).into();
-    assert_eq!(
-        cron.until_ended(expected.len()),
-        expected,
-        "{:#?}",
-        cron.log
-    );
+    let ended = cron.until_ended(expected.len());
+    assert_eq!(ended, expected, "{}", cron.seen());
     cron.end();
 
     let report = node.report(STATE);
@@ -198,10 +194,12 @@ impl Node {
         fs::create_dir(dir.path().join("node")).unwrap();
         let namespace = Namespace::new(&format!(
             r#"dir='{dir}'
-               mount -t tmpfs -o mode=755 tmpfs "$dir/node" && cd "$dir/node"
+               mount -t tmpfs -o mode=755 tmpfs "$dir/node"
+               cd "$dir/node"
                mkdir dev
                for name in null zero random urandom; do
-                   touch dev/$name && mount --bind /dev/$name dev/$name
+                   touch dev/$name
+                   mount --bind /dev/$name dev/$name
                done
                mount --rbind dev /dev
                for name in etc usr/sbin var/lib; do
@@ -210,11 +208,13 @@ impl Node {
                done
                for name in run usr/local/bin var/spool; do mount -t tmpfs -o mode=755 tmpfs /$name; done
                # Nothing of this machine's own: what it runs, what it has backed up, what its jobs' variables are.
-               rm -rf /etc/cron.d {STATE} {DEAD_STATE} /etc/etcd-rescue /etc/environment /etc/default/locale
-               touch /etc/environment /etc/default/locale && : >/etc/crontab
+               rm -rf /etc/crontab /etc/cron.d {STATE} {DEAD_STATE} /etc/etcd-rescue /etc/environment /etc/default/locale
+               touch /etc/environment /etc/default/locale /etc/crontab
                mkdir -p /etc/cron.d /var/spool/cron/crontabs /run/mail
-               cp '{cron}/usr/sbin/cron' /usr/sbin/ && cp '{cron}/etc/pam.d/cron' /etc/pam.d/
-               cp "$dir/sendmail" /usr/sbin/ && chmod 755 /usr/sbin/sendmail
+               cp '{cron}/usr/sbin/cron' /usr/sbin/
+               cp '{cron}/etc/pam.d/cron' /etc/pam.d/
+               cp "$dir/sendmail" /usr/sbin/
+               chmod 755 /usr/sbin/sendmail
                cd /"#,
             dir = dir.path().display(),
             cron = tools::debian_cron().display(),
@@ -359,15 +359,24 @@ struct Cron<'a> {
     log: Vec<String>,
 }
 
+/// What cron logs, after the time and the process: of jobs with their number, and of itself.
+const STARTED: &str = "]: (root) CMD ([";
+const ENDED: &str = "]: (root) END ([";
+const FAILED: &str = "]: (CRON) error (grandchild #";
+const EXPECTED: [&str; 5] = [STARTED, ENDED, FAILED, "]: (CRON) INFO (", "]: pam_"];
+
 impl Cron<'_> {
-    /// The next thing that it logs.
-    fn hear(&mut self, patience: Duration) -> Option<&str> {
+    /// The next thing that it logs, which is no complaint about what it reads or does.
+    #[track_caller]
+    fn hear(&mut self, patience: Duration) -> Option<String> {
         self.syslog.set_read_timeout(Some(patience)).unwrap();
         let mut message = vec![0; 8192];
         let length = self.syslog.recv(&mut message).ok()?;
-        self.log
-            .push(String::from_utf8_lossy(&message[..length]).into_owned());
-        self.log.last().map(String::as_str)
+        let message = String::from_utf8_lossy(&message[..length]).into_owned();
+        self.log.push(message.clone());
+        let good = EXPECTED.iter().any(|expected| message.contains(expected));
+        assert!(good, "cron complains\n{}", self.seen());
+        Some(message)
     }
 
     /// Waits for the end of so many jobs, and of what cron has to do about them: commands and their exit codes.
@@ -376,13 +385,9 @@ impl Cron<'_> {
         let mut ended = 0;
         while ended < jobs {
             let Some(message) = self.hear(Duration::from_secs(90)) else {
-                panic!(
-                    "no word from cron: {:#?}\n{:#?}",
-                    self.log,
-                    self.node.mails()
-                );
+                panic!("no word from cron\n{}", self.seen());
             };
-            ended += usize::from(message.contains(" END ("));
+            ended += usize::from(message.contains(ENDED));
         }
         let cron = self.pid();
         process::eventually("cron has sent its mail", || children(cron).is_empty());
@@ -390,22 +395,25 @@ impl Cron<'_> {
         let mut started = BTreeMap::new();
         let mut failed = BTreeMap::new();
         for message in &self.log {
-            if let Some((_, job)) = message.split_once(": (root) CMD ([") {
+            if let Some((_, job)) = message.split_once(STARTED) {
                 let (number, command) = job.split_once("] ").unwrap();
                 started.insert(number, command.strip_suffix(')').unwrap());
-            } else if let Some((_, job)) = message.split_once(": (CRON) error (grandchild #") {
-                let (number, code) = job.split_once(" failed with exit status ").unwrap();
+            } else if let Some((_, job)) = message.split_once(FAILED) {
+                let Some((number, code)) = job.split_once(" failed with exit status ") else {
+                    panic!("{message}");
+                };
                 failed.insert(number, code.strip_suffix(')').unwrap().parse().unwrap());
-            } else {
-                // Of the lines that it reads, cron has nothing to complain about.
-                let other = message.contains(": (CRON) ") && !message.contains(": (CRON) INFO (");
-                assert!(!other, "{message}\n{:#?}", self.log);
             }
         }
         let code = |number| failed.get(number).copied().unwrap_or(0);
         let jobs = started.into_iter();
         jobs.map(|(number, command)| (command.to_owned(), code(number)))
             .collect()
+    }
+
+    /// For failure messages.
+    fn seen(&self) -> String {
+        format!("{:#?}\n{:#?}", self.log, self.node.mails())
     }
 
     #[track_caller]
