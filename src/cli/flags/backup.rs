@@ -62,7 +62,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("BYTES"),
         commands: PRUNERS,
         short_doc: "remove the oldest until the rest fits, like 20G",
-        long_doc: "After the rules above. K, M, G and T are powers of 1024. The newest verified backup stays however large it is.",
+        long_doc: "After the rules above. K, M, G and T are powers of 1024. What counts is what backup made and somebody proved; the newest verified one stays however large it is.",
         update: |raw, value| {
             raw.policy.max_size = Some(value::bytes(value)?);
             Ok(())
