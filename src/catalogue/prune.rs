@@ -60,6 +60,7 @@ impl Pruning {
             skipped: None,
             removed_bytes: removed.iter().map(|removed| removed.bytes).sum(),
             removed,
+            remaining: Vec::new(),
             over_bytes: self.plan.over,
         }
     }
