@@ -41,21 +41,23 @@ pub fn take<T>(
     attempt: &mut dyn FnMut(&Client, &client::Candidate) -> Result<T>,
 ) -> Result<Taken<T>> {
     let client = Client::new(connect.clone())?;
-    let survey = client.survey(observer)?;
-    let silent = survey.left_out.into_iter().filter(|left| !left.answered);
-    silent.for_each(|left| vain(left.endpoint, left.because));
+    let survey = client.survey_hearing(observer, vain)?;
     let mut candidates = survey.candidates.into_iter().peekable();
     while let Some(from) = candidates.next() {
-        match (attempt(&client, &from), candidates.peek()) {
-            (Ok(got), _) => return Ok(Taken { from, got }),
-            (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
-                observer.notice(&format!(
-                    "{e}; trying {} next, from the beginning",
-                    next.member.endpoint
-                ));
-                vain(from.member.endpoint, e.to_string());
-            }
-            (Err(e), _) => return Err(e),
+        let error = match attempt(&client, &from) {
+            Ok(got) => return Ok(Taken { from, got }),
+            Err(error) => error,
+        };
+        if !is_the_members_fault(&error) || observer.check().is_err() {
+            return Err(error);
+        }
+        vain(from.member.endpoint, error.to_string());
+        match candidates.peek() {
+            Some(next) => observer.notice(&format!(
+                "{error}; trying {} next, from the beginning",
+                next.member.endpoint
+            )),
+            None => return Err(error),
         }
     }
     Err(Error::unreachable("no endpoint to save from"))
@@ -103,27 +105,27 @@ pub struct Packed {
 }
 
 /// As [`plain`], into an archive: the frames are read back for the proof, then the manifest is written. `room` is
-/// asked once it is known how many bytes the snapshot has; how many the archive will have nobody knows.
+/// asked once it is known how many bytes the snapshot has; how many the archive will have nobody knows. `name` is what
+/// messages call the archive.
 pub fn packed(
     client: &Client,
     from: &client::Candidate,
-    staged: &mut StagedFile,
+    (staged, name): (&mut StagedFile, &Path),
     (by, options): (By, archive::Options),
     room: &dyn Fn(u64) -> Result<()>,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Packed> {
     let at = jiff::Timestamp::now();
-    let name = staged.target().to_owned();
-    let written = |e| fault::write_error(&name, e);
+    let written = |e| fault::write_error(name, e);
     let mut writer = archive::Writer::new(&mut *staged, options)?;
-    let received = receive(client, from, &mut writer, &name, room, observer)?;
+    let received = receive(client, from, &mut writer, name, room, observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
     let dir = staged.dir().to_owned();
-    let image = |file| unpacked(file, (&name, &dir), &frames, limits);
+    let image = |file| unpacked(file, (name, &dir), &frames, limits);
     let verdict = prove(
         staged.file(),
-        &name,
+        name,
         from,
         &received,
         image,
@@ -154,6 +156,12 @@ fn unpacked(
     Ok((image, Some(archive)))
 }
 
+/// The alarms of a cluster as a manifest and a report have them: type, and member id in hex.
+pub fn alarms(member: &client::Member) -> Vec<String> {
+    let alarm = |alarm: &client::Alarm| format!("{} {:x}", alarm.name, alarm.member_id);
+    member.alarms.iter().map(alarm).collect()
+}
+
 /// What the manifest says of the member.
 fn source(from: &client::Candidate) -> Source {
     let member = &from.member;
@@ -163,7 +171,6 @@ fn source(from: &client::Candidate) -> Source {
         (false, true) => "leader",
         (false, false) => "follower",
     };
-    let alarm = |alarm: &client::Alarm| format!("{} {:x}", alarm.name, alarm.member_id);
     Source {
         // A user in front of the host means nothing to etcd, and may have been meant as a secret.
         endpoint: endpoint.map_or(member.endpoint.clone(), |(_, host)| host.into()),
@@ -173,7 +180,7 @@ fn source(from: &client::Candidate) -> Source {
         server_version: member.version.clone(),
         role: role.into(),
         raft_applied_index: member.raft_applied_index,
-        alarms: member.alarms.iter().map(alarm).collect(),
+        alarms: alarms(member),
         ..Source::default()
     }
 }

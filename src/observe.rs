@@ -30,7 +30,7 @@ pub struct Bounded<'a> {
     inner: &'a dyn Observer,
     limit: Duration,
     until: Instant,
-    hint: &'static str,
+    late: &'a (dyn Fn(String) -> Error + Sync),
 }
 
 impl<'a> Bounded<'a> {
@@ -40,22 +40,25 @@ impl<'a> Bounded<'a> {
             inner,
             limit,
             until: Instant::now() + limit,
-            hint: "give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same",
+            late: &|what| {
+                Error::unreachable(what).hint("give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same")
+            },
         }
     }
 
-    /// What to do about it, in other words.
+    /// What it means that the time is up, in other words: `late` makes an error of `not done within 5m`.
     #[must_use]
-    pub fn hint(self, hint: &'static str) -> Bounded<'a> {
-        Bounded { hint, ..self }
+    pub fn late(self, late: &'a (dyn Fn(String) -> Error + Sync)) -> Bounded<'a> {
+        Bounded { late, ..self }
     }
 }
 
-/// A span of time for a person: `26h`, `3d 4h`, `5m 10s`.
+/// A span of time for a person: `26h`, `3d 4h`, `5m 10s`, `400ms`.
 pub fn rough(span: Duration) -> String {
     let seconds = span.as_secs();
     let (first, second) = match seconds {
-        0..60 => return format!("{seconds}s"),
+        0 => return under_a_second(span),
+        1..60 => return format!("{seconds}s"),
         60..3600 => ((seconds / 60, "m"), (seconds % 60, "s")),
         3600..172_800 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "m")),
         _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
@@ -63,6 +66,15 @@ pub fn rough(span: Duration) -> String {
     match second.0 {
         0 => format!("{}{}", first.0, first.1),
         _ => format!("{}{} {}{}", first.0, first.1, second.0, second.1),
+    }
+}
+
+fn under_a_second(span: Duration) -> String {
+    match (span.as_millis(), span.as_micros(), span.as_nanos()) {
+        (0, 0, 0) => "0s".into(),
+        (0, 0, nanos) => format!("{nanos}ns"),
+        (0, micros, _) => format!("{micros}us"),
+        (millis, ..) => format!("{millis}ms"),
     }
 }
 
@@ -83,14 +95,16 @@ impl Observer for Bounded<'_> {
         self.inner.warn(text);
     }
 
-    /// [`crate::error::Kind::Unreachable`] when the time is up.
+    /// [`crate::error::Kind::Unreachable`], or what [`Bounded::late`] says, when the time is up.
     fn check(&self) -> Result<()> {
         self.inner.check()?;
         if Instant::now() < self.until {
             return Ok(());
         }
-        let late = format!("not done within {}", rough(self.limit));
-        Err(Error::unreachable(late).hint(self.hint))
+        Err((self.late)(format!(
+            "not done within {}",
+            rough(self.limit)
+        )))
     }
 }
 
@@ -136,5 +150,26 @@ impl Observer for Unobserved {
     fn notice(&self, _text: &str) {}
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_never_nothing_when_it_is_something() {
+        for (span, text) in [
+            (Duration::ZERO, "0s"),
+            (Duration::from_nanos(1), "1ns"),
+            (Duration::from_micros(20), "20us"),
+            (Duration::from_millis(400), "400ms"),
+            (Duration::from_millis(59_400), "59s"),
+            (Duration::from_secs(310), "5m 10s"),
+            (Duration::from_secs(26 * 3600), "26h"),
+            (Duration::from_secs(76 * 3600), "3d 4h"),
+        ] {
+            assert_eq!(rough(span), text);
+        }
     }
 }

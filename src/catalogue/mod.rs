@@ -4,8 +4,9 @@
 //! [`scan`] reads the manifests; [`records`] is what is known beyond them (proved when, pinned, damaged);
 //! [`entry`] brings the two together;
 //! [`keep`] decides what stays, from these two and the time alone; [`compare`] says what is odd about a new
-//! backup; [`fresh`] how old the last one is; [`lock`] keeps two runs apart; [`prune`] removes; [`latest`] is the one to take; [`run`] and
-//! [`metrics`] tell the world how a run went. Nothing here reads a clock: the time is passed in, so that a
+//! backup; [`fresh`] how old the last one is; [`lock`] keeps two runs apart; [`prune`] removes; [`latest`] is the
+//! one to take; [`run`] and [`metrics`] tell the world how a run went, in the files that [`telling`] writes.
+//! Nothing here reads a clock: the time is passed in, so that a
 //! year can be simulated.
 
 pub mod compare;
@@ -22,4 +23,5 @@ pub mod prune;
 pub mod records;
 pub mod run;
 pub mod scan;
+pub mod telling;
 pub mod within;

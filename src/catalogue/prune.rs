@@ -74,6 +74,7 @@ impl Pruning {
             skipped: None,
             removed_bytes: removed.iter().map(|removed| removed.bytes).sum(),
             removed,
+            remaining: Vec::new(),
             over_bytes: self.plan.over,
         }
     }
@@ -88,16 +89,19 @@ impl Pruning {
         limits: &Limits,
         check: &mut dyn FnMut() -> Result<()>,
     ) -> (Pruned, Option<Error>) {
-        let mut gone = Vec::new();
+        let (mut gone, mut remaining) = (Vec::new(), Vec::new());
         let mut failed = None;
-        for (decision, entry, path) in self.leaving() {
-            if let Err(e) = check() {
+        let mut leaving = self.leaving();
+        for (decision, entry, path) in leaving.by_ref() {
+            let over = check();
+            let ended = over.is_err();
+            if let Err(e) = over.and_then(|()| scan::remove(lock, &entry.backup, path, limits)) {
                 failed = failed.or(Some(e));
-                break;
-            }
-            if let Err(e) = scan::remove(lock, &entry.backup, path, limits) {
-                failed = failed.or(Some(e));
-                continue;
+                remaining.push(scan::file_name(path));
+                match ended {
+                    true => break,
+                    false => continue,
+                }
             }
             match entry.backup.copies.is_empty() {
                 true => catalogue.forget(&entry.backup.id),
@@ -106,11 +110,16 @@ impl Pruning {
             }
             gone.push((decision, entry, path));
         }
+        remaining.extend(leaving.map(|(_, _, path)| scan::file_name(path)));
         if !gone.is_empty()
             && let Err(e) = catalogue.save(lock, now)
         {
             failed = failed.or(Some(e));
         }
-        (self.report(gone.into_iter()), failed)
+        let pruned = Pruned {
+            remaining,
+            ..self.report(gone.into_iter())
+        };
+        (pruned, failed)
     }
 }

@@ -9,6 +9,7 @@ use super::env::Environment;
 use super::flags::{self, Flag};
 use super::parse::Typed;
 use super::raw::{Format, ProgressMode, Raw, value};
+use crate::catalogue::telling::Telling;
 use crate::client::{ConnectOptions, Password};
 use crate::error::{Error, Result};
 use crate::limits::Deadlines;
@@ -44,7 +45,7 @@ pub enum Job {
     /// `unpack`
     Unpack(unpack::Request),
     /// `backup`
-    Backup(backup::Request, Telling),
+    Backup(backup::Request),
     /// `list`
     List(list::Request),
     /// `prune`
@@ -55,15 +56,6 @@ pub enum Job {
     Pin(pin::Request),
     /// `version`
     Version,
-}
-
-/// Where a backup tells how it went.
-#[derive(Clone, Debug)]
-pub struct Telling {
-    /// `--report`
-    pub report: Option<PathBuf>,
-    /// `--metrics`
-    pub metrics: Option<PathBuf>,
 }
 
 /// How to tell.
@@ -144,24 +136,21 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             })
         }
         Command::Backup => {
-            let telling = Telling {
-                report: raw.report.clone(),
-                metrics: raw.metrics.clone(),
-            };
+            let telling = telling(&raw, &mut warnings)?;
             let name = match is_typed(&typed, "name") {
                 true => file_stem(&raw.name)?,
                 false => "etcd".into(),
             };
-            let request = backup::Request {
+            Job::Backup(backup::Request {
                 dir: path(operands, command)?,
+                telling,
                 name,
                 policy: raw.policy.clone(),
                 effort: effort(&raw),
                 lock_wait: raw.lock_wait,
                 timeout: raw.timeout,
                 connect: connect_options(raw, machine)?,
-            };
-            Job::Backup(request, telling)
+            })
         }
         Command::List => Job::List(list::Request {
             dir: path(operands, command)?,
@@ -201,7 +190,7 @@ fn told(job: &Job) -> String {
     let mut text = format!("{job:?}");
     let connect = match job {
         Job::Save(request) => Some(&request.connect),
-        Job::Backup(request, _) => Some(&request.connect),
+        Job::Backup(request) => Some(&request.connect),
         _ => None,
     };
     if let Some(connect) = connect {
@@ -371,6 +360,51 @@ fn path(operands: &[OsString], command: Command) -> Result<PathBuf> {
     let operand = one(operands, command)?;
     let thing = command.doc().operands;
     value::path(operand).map_err(|what| Error::usage(format!("{thing}: {what}")))
+}
+
+/// Where a backup tells how it went.
+fn telling(raw: &Raw, warnings: &mut Vec<String>) -> Result<Telling> {
+    let telling = Telling {
+        report: raw.report.clone(),
+        metrics: raw.metrics.clone(),
+    };
+    if let (Some(report), Some(metrics)) = (&telling.report, &telling.metrics)
+        && std::path::absolute(report).ok() == std::path::absolute(metrics).ok()
+    {
+        let what = format!("--report and --metrics are both {}", report.display());
+        return Err(Error::usage(what).hint("each of them needs a file of its own"));
+    }
+    if let Some(metrics) = &telling.metrics
+        && metrics.extension().is_none_or(|it| it != "prom")
+    {
+        warnings.push(format!(
+            "--metrics {}: node_exporter's collector reads only files whose names end in .prom",
+            metrics.display()
+        ));
+    }
+    Ok(telling)
+}
+
+/// A backup that makes no sense has to tell, too: where, and of which directory, as far as that can be seen.
+pub fn telling_of(typed: &Typed) -> (PathBuf, Telling) {
+    let mut raw = Raw::default();
+    for (flag, value) in &typed.flags {
+        if ["report", "metrics"].contains(&flag.long) {
+            // What cannot be understood here is the error that is to be told.
+            let _ = (flag.update)(&mut raw, value);
+        }
+    }
+    let telling = Telling {
+        report: raw.report,
+        metrics: raw.metrics,
+    };
+    let dir = typed.operands.first().cloned().unwrap_or_default();
+    (dir.into(), telling)
+}
+
+/// Whether a plug-in is to answer, whatever else is wrong.
+pub fn asks_for_nagios(typed: &Typed) -> bool {
+    typed.command == Command::Check && is_typed(typed, "nagios")
 }
 
 /// What a name of a file may begin with.

@@ -22,16 +22,19 @@ mod table;
 mod tty;
 mod ui;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use args::{Job, Machine, Output};
+use args::{Invocation, Job, Machine, Output};
+use commands::Command;
 use exit::Exit;
-use parse::Parsed;
+use parse::{Parsed, Typed};
 use progress::Progress;
 use raw::Format;
 use render::{input_name, input_word};
 
-use crate::catalogue::{metrics, run};
+use crate::catalogue::run::{Outcome, RunReport};
+use crate::catalogue::telling::Telling;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
@@ -47,23 +50,17 @@ fn run() -> Result<Exit> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     // What is wrong with the command line is told in the same way.
     ui::log_json(parse::asks_for_json_log(&words));
-    let typed = match parse::parse(words)? {
-        Parsed::Help(about, length) => return answer(&help::text(about, length)),
-        Parsed::Topic(text) => return answer(text),
-        Parsed::Version => return answer(&help::version()),
-        Parsed::Run(typed) => typed,
+    let typed = match parse::parse(words.iter().cloned()) {
+        Ok(Parsed::Help(about, length)) => return answer(&help::text(about, length)),
+        Ok(Parsed::Topic(text)) => return answer(text),
+        Ok(Parsed::Version) => return answer(&help::version()),
+        Ok(Parsed::Run(typed)) => typed,
+        Err(error) => return senseless(&words, error),
     };
-    signals::install()?;
-    let invocation = args::resolve(
-        typed,
-        &Machine {
-            env: env::Environment::of(std::env::vars_os()),
-            spool_dirs: env::spool_dirs(),
-            stdin_is_terminal: ui::stdin_is_terminal(),
-            stdout_is_terminal: ui::stdout_is_terminal(),
-            ask_password: &tty::ask_password,
-        },
-    )?;
+    let invocation = match understood(typed) {
+        Ok(invocation) => invocation,
+        Err(error) => return senseless(&words, error),
+    };
     ui::log_json(invocation.output.log_json);
     invocation
         .warnings
@@ -77,13 +74,47 @@ fn run() -> Result<Exit> {
         Job::Restore(request) => restore(&request, invocation.output),
         Job::Pack(request) => pack(&request, invocation.output),
         Job::Unpack(request) => unpack(&request, invocation.output),
-        Job::Backup(request, telling) => backup(&request, &telling, invocation.output),
+        Job::Backup(request) => backup(&request, invocation.output),
         Job::List(request) => list(&request, invocation.output),
         Job::Prune(request) => prune(&request, invocation.output),
         Job::Check(request, nagios) => check(&request, nagios, invocation.output),
         Job::Pin(request) => pin(&request, invocation.output),
         Job::Version => answer(&help::version()),
     }
+}
+
+/// What is to be done, on this machine.
+fn understood(typed: Typed) -> Result<Invocation> {
+    signals::install()?;
+    let machine = Machine {
+        env: env::Environment::of(std::env::vars_os()),
+        spool_dirs: env::spool_dirs(),
+        stdin_is_terminal: ui::stdin_is_terminal(),
+        stdout_is_terminal: ui::stdout_is_terminal(),
+        ask_password: &tty::ask_password,
+    };
+    args::resolve(typed, &machine)
+}
+
+/// A command line that makes no sense. Whoever watches the command must not take its last good result for today's:
+/// a backup writes report and metrics all the same, and a plug-in answers on standard output.
+fn senseless(words: &[OsString], error: Error) -> Result<Exit> {
+    let Some(typed) = parse::gist(words) else {
+        return Err(error);
+    };
+    if args::asks_for_nagios(&typed) {
+        return unknown(&error);
+    }
+    if typed.command == Command::Backup {
+        let (dir, telling) = args::telling_of(&typed);
+        let (tool, code) = (help::version(), Exit::Told(error.kind()).code());
+        let limits = Limits::default();
+        let mut report = ops::backup::never_began(&dir, tool.trim(), &error, code, &limits);
+        let mut error = Some(error);
+        tell(&telling, &mut report, &mut error);
+        return Err(error.unwrap_or_else(Error::interrupted));
+    }
+    Err(error)
 }
 
 /// `save OUT`
@@ -248,46 +279,63 @@ fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
 }
 
 /// `backup DIR`: the report and the metrics are written however it ended.
-fn backup(request: &ops::backup::Request, telling: &args::Telling, output: Output) -> Result<Exit> {
+fn backup(request: &ops::backup::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
     let tool = help::version();
-    let (mut report, error) = ops::backup::run(request, tool.trim(), &Limits::default(), &progress);
+    let (mut report, mut error) =
+        ops::backup::run(request, tool.trim(), &Limits::default(), &progress);
     progress.finish();
     let exit = match (&error, report.outcome) {
         (Some(error), _) => Exit::Told(error.kind()),
-        (None, run::Outcome::Suspicious) => Exit::Bad,
+        (None, Outcome::Suspicious) => Exit::Bad,
         (None, _) => Exit::Done,
     };
     report.exit_code = exit.code();
-    let mut untold = tell_run(&report, telling);
-    // One of them is the error that ends it, unless there is one already.
-    let aside = usize::from(error.is_none()).min(untold.len());
-    let last = untold.split_off(untold.len() - aside).pop();
-    untold.iter().for_each(|e| ui::warning(&e.to_string()));
-    report.warnings.iter().for_each(|text| ui::warning(text));
+    tell(&request.telling, &mut report, &mut error);
     for what in &report.suspicious {
         ui::warning(&format!(
             "the new backup is suspicious: {what}; nothing was pruned"
         ));
     }
     if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
-        ui::answer(&render::backup::made(&report, format(output)))?;
+        let answer = ui::answer(&render::backup::made(&report, format(output)));
+        if untold(answer, &mut report, &mut error) {
+            tell(&request.telling, &mut report, &mut error);
+        }
     }
-    match error.or(last) {
+    match error {
         Some(error) => Err(error),
         None => Ok(exit),
     }
 }
 
-/// Report and metrics; each is tried, whatever becomes of the other.
-fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Vec<Error> {
-    let written = telling.report.as_ref().map(|path| report.write(path));
-    let measured = telling
-        .metrics
-        .as_ref()
-        .map(|path| metrics::write(report, path));
-    let results = [written, measured].into_iter().flatten();
-    results.filter_map(Result::err).collect()
+/// Metrics and report; each is tried, whatever becomes of the other. Metrics first: the report tells of metrics that
+/// could not be written.
+fn tell(telling: &Telling, report: &mut RunReport, error: &mut Option<Error>) {
+    untold(telling.metrics(report), report, error);
+    if untold(telling.report(report), report, error) {
+        // They have to agree.
+        untold(telling.metrics(report), report, error);
+    }
+}
+
+/// What could not be told is the error that ends the run, unless there is one already. Whether it is new.
+fn untold(told: Result<()>, report: &mut RunReport, error: &mut Option<Error>) -> bool {
+    let Err(fault) = told else {
+        return false;
+    };
+    let Some(first) = error else {
+        report.untold(&fault, Exit::Told(fault.kind()).code());
+        *error = Some(fault);
+        return true;
+    };
+    let text = fault.to_string();
+    let known = text == first.to_string() || report.warnings.contains(&text);
+    if !known {
+        ui::warning(&text);
+        report.warnings.push(text);
+    }
+    !known
 }
 
 /// `list DIR`
@@ -321,11 +369,7 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
     if nagios {
         return match checked {
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
-            Err(error) => {
-                let text = error.to_string().replace(['|', '\n'], " ");
-                ui::answer(&format!("ETCD-RESCUE UNKNOWN - {text}\n"))?;
-                Ok(Exit::Nagios(3))
-            }
+            Err(error) => unknown(&error),
             Ok(outcome) => {
                 let (line, code) = render::backup::nagios(request, &outcome);
                 ui::answer(&line)?;
@@ -358,6 +402,13 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
             "etcd-rescue list {dir} shows which; remove what you do not want to keep"
         ))),
     }
+}
+
+/// What a plug-in says when it cannot tell.
+fn unknown(error: &Error) -> Result<Exit> {
+    let text = error.to_string().replace(['|', '\n'], " ");
+    ui::answer(&format!("ETCD-RESCUE UNKNOWN - {text}\n"))?;
+    Ok(Exit::Nagios(3))
 }
 
 /// `pin FILE`, `unpin FILE`

@@ -112,6 +112,14 @@ pub mod value {
         Ok(PathBuf::from(OsString::from(value)))
     }
 
+    /// A name of a file; standard output is none.
+    pub fn file(value: &OsStr) -> Result<PathBuf, String> {
+        match value == "-" {
+            true => Err("- names no file; -w json prints the report on standard output".into()),
+            false => path(value),
+        }
+    }
+
     /// A list: `a,b`, blanks around the items and empty items dropped.
     pub fn list(value: &OsStr) -> Result<Vec<String>, String> {
         let text = text(value)?;

@@ -149,13 +149,27 @@ impl Client {
     /// [`Kind::Refused`](crate::error::Kind::Refused) when the endpoints belong to different clusters, or when all that
     /// answered had better not be saved from. Remarks go to [`Observer::notice`].
     pub fn survey(&self, observer: &dyn Observer) -> Result<Survey> {
+        self.survey_hearing(observer, &mut |_, _| {})
+    }
+
+    /// As [`Client::survey`]; `silent` is told of each endpoint that did not answer, and why, whatever comes of the rest.
+    pub fn survey_hearing(
+        &self,
+        observer: &dyn Observer,
+        silent: &mut dyn FnMut(String, String),
+    ) -> Result<Survey> {
         for notice in &self.notices {
             observer.notice(notice);
         }
         let answers = self.watched(observer, self.ask_all())??;
         let endpoints: Vec<Endpoint> = self.targets.iter().map(|t| t.endpoint.clone()).collect();
         let needless = answers.iter().any(|answer| answer.needless_user);
-        let members = answers.into_iter().map(|answer| answer.member).collect();
+        let members: Vec<_> = answers.into_iter().map(|answer| answer.member).collect();
+        for (endpoint, member) in endpoints.iter().zip(&members) {
+            if let Err(error) = member {
+                silent(endpoint.to_string(), rank::because(endpoint, error));
+            }
+        }
         let mut survey = rank::rank(&endpoints, members)?;
         if needless {
             survey.notices.insert(

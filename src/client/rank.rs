@@ -55,7 +55,6 @@ pub fn rank(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> Result<Surv
                 LeftOut {
                     endpoint: member.endpoint,
                     because,
-                    answered: true,
                 },
             )),
             None => good.push(member),
@@ -94,16 +93,9 @@ fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
         match answer {
             Ok(member) => members.push(member),
             Err(error) => {
-                let endpoint = endpoint.to_string();
-                let text = error.to_string();
-                let because = text
-                    .strip_prefix(&format!("{endpoint}: "))
-                    .unwrap_or(&text)
-                    .to_owned();
                 let left = LeftOut {
-                    endpoint,
-                    because,
-                    answered: false,
+                    endpoint: endpoint.to_string(),
+                    because: because(endpoint, &error),
                 };
                 left_out.push((index, left));
                 errors.push(error);
@@ -111,6 +103,13 @@ fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
         }
     }
     (members, left_out, errors)
+}
+
+/// Why an endpoint did not answer, without its name.
+pub(super) fn because(endpoint: &Endpoint, error: &Error) -> String {
+    let text = error.to_string();
+    let rest = text.strip_prefix(&format!("{endpoint}: "));
+    rest.unwrap_or(&text).to_owned()
 }
 
 fn candidate(member: Member, why: &str) -> Candidate {

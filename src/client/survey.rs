@@ -85,8 +85,6 @@ pub struct LeftOut {
     pub endpoint: String,
     /// Why not.
     pub because: String,
-    /// It answered, and had better not be asked.
-    pub answered: bool,
 }
 
 /// The outcome of asking every endpoint.

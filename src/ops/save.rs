@@ -161,7 +161,7 @@ impl Saving<'_> {
         let packed = intake::packed(
             self.client,
             self.from,
-            &mut staged,
+            (&mut staged, path),
             (By::Save, options),
             &|_| Ok(()),
             self.limits,

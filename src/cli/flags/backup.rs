@@ -74,9 +74,10 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write what happened here, as JSON",
-        long_doc: "On success and on failure, in one step; --help report explains its keys.",
+        long_doc: "On success and on failure, in one step; --help report explains its keys. Whether it can be written is tried before the run begins. \
+                   A file that is neither empty nor an older report is never replaced.",
         update: |raw, value| {
-            raw.report = Some(value::path(value)?);
+            raw.report = Some(value::file(value)?);
             Ok(())
         },
         ..PLAIN
@@ -86,9 +87,10 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write metrics for node_exporter's textfile collector",
-        long_doc: "On success and on failure, in one step. The collector reads files whose names end in .prom.",
+        long_doc: "On success and on failure, in one step, tried as --report is. The collector reads files whose names end in .prom. A file that is \
+                   neither empty nor metrics of this program is never replaced.",
         update: |raw, value| {
-            raw.metrics = Some(value::path(value)?);
+            raw.metrics = Some(value::file(value)?);
             Ok(())
         },
         ..PLAIN
@@ -98,7 +100,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         commands: BACKUP,
         short_doc: "limit for the whole run",
-        long_doc: "A run that takes longer ends and leaves the directory as it was.",
+        long_doc: "A run that takes longer ends and leaves the directory as it was. Once the new backup has its name it counts, whatever becomes of \
+                   the rest; the next run prunes what this one did not.",
         update: |raw, value| {
             raw.timeout = Some(value::duration(value)?);
             Ok(())
