@@ -1,6 +1,8 @@
 //! From what was typed to what is to be done: flags, variables and defaults become one request.
 //! The environment, password files and the terminal are looked at here and nowhere else.
 
+mod directory;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -9,13 +11,14 @@ use super::env::Environment;
 use super::flags::{self, Flag};
 use super::parse::Typed;
 use super::raw::{Format, ProgressMode, Raw, value};
-use crate::catalogue::telling::Telling;
 use crate::client::{ConnectOptions, Password};
 use crate::error::{Error, Result};
 use crate::limits::Deadlines;
 use crate::ops::{backup, check, list, pack, pin, prune, restore, save, status, unpack};
 use crate::packed::Effort;
 use crate::source::{Input, Source};
+
+pub use directory::{asks_for_nagios, telling_of};
 
 /// A command with everything it needs.
 pub struct Invocation {
@@ -106,7 +109,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
     let operands = &typed.operands;
     let job = match command {
         Command::Save => Job::Save(save::Request {
-            output: output_operand(one(operands, command)?, machine)?,
+            output: for_archives(output_operand(one(operands, command)?, machine)?, &typed)?,
             force: raw.force,
             spool_dirs: machine.spool_dirs.clone(),
             effort: effort(&raw),
@@ -136,21 +139,14 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             })
         }
         Command::Backup => {
-            let telling = telling(&raw, &mut warnings)?;
-            let name = match is_typed(&typed, "name") {
-                true => file_stem(&raw.name)?,
-                false => "etcd".into(),
-            };
-            Job::Backup(backup::Request {
-                dir: path(operands, command)?,
-                telling,
-                name,
-                policy: raw.policy.clone(),
-                effort: effort(&raw),
-                lock_wait: raw.lock_wait,
-                timeout: raw.timeout,
-                connect: connect_options(raw, machine)?,
-            })
+            let named = is_typed(&typed, "name");
+            Job::Backup(directory::backup(
+                operands,
+                raw,
+                named,
+                machine,
+                &mut warnings,
+            )?)
         }
         Command::List => Job::List(list::Request {
             dir: path(operands, command)?,
@@ -161,7 +157,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             dry_run: raw.dry_run,
             lock_wait: raw.lock_wait,
         }),
-        Command::Check => Job::Check(check_request(operands, &raw)?, raw.nagios),
+        Command::Check => Job::Check(directory::check(operands, &raw)?, raw.nagios),
         Command::Pin | Command::Unpin => Job::Pin(pin::Request {
             file: path(operands, command)?,
             pin: command == Command::Pin,
@@ -362,87 +358,6 @@ fn path(operands: &[OsString], command: Command) -> Result<PathBuf> {
     value::path(operand).map_err(|what| Error::usage(format!("{thing}: {what}")))
 }
 
-/// Where a backup tells how it went.
-fn telling(raw: &Raw, warnings: &mut Vec<String>) -> Result<Telling> {
-    let telling = Telling {
-        report: raw.report.clone(),
-        metrics: raw.metrics.clone(),
-    };
-    if let (Some(report), Some(metrics)) = (&telling.report, &telling.metrics)
-        && std::path::absolute(report).ok() == std::path::absolute(metrics).ok()
-    {
-        let what = format!("--report and --metrics are both {}", report.display());
-        return Err(Error::usage(what).hint("each of them needs a file of its own"));
-    }
-    if let Some(metrics) = &telling.metrics
-        && metrics.extension().is_none_or(|it| it != "prom")
-    {
-        warnings.push(format!(
-            "--metrics {}: node_exporter's collector reads only files whose names end in .prom",
-            metrics.display()
-        ));
-    }
-    Ok(telling)
-}
-
-/// A backup that makes no sense has to tell, too: where, and of which directory, as far as that can be seen.
-pub fn telling_of(typed: &Typed) -> (PathBuf, Telling) {
-    let mut raw = Raw::default();
-    for (flag, value) in &typed.flags {
-        if ["report", "metrics"].contains(&flag.long) {
-            // What cannot be understood here is the error that is to be told.
-            let _ = (flag.update)(&mut raw, value);
-        }
-    }
-    let telling = Telling {
-        report: raw.report,
-        metrics: raw.metrics,
-    };
-    let dir = typed.operands.first().cloned().unwrap_or_default();
-    (dir.into(), telling)
-}
-
-/// Whether a plug-in is to answer, whatever else is wrong.
-pub fn asks_for_nagios(typed: &Typed) -> bool {
-    typed.command == Command::Check && is_typed(typed, "nagios")
-}
-
-/// What a name of a file may begin with.
-fn file_stem(name: &str) -> Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-{}".contains(c);
-    let rest = ["{host}", "{member}", "{cluster}"]
-        .iter()
-        .fold(name.to_string(), |rest, known| rest.replace(known, ""));
-    if name.starts_with('.')
-        || name.len() > 100
-        || !name.chars().all(plain)
-        || rest.contains(['{', '}'])
-    {
-        return Err(
-            Error::usage(format!("--name {name:?} is no beginning of a file name"))
-                .hint("letters, digits, dots and dashes, and {host}, {member} or {cluster}"),
-        );
-    }
-    Ok(name.into())
-}
-
-fn check_request(operands: &[OsString], raw: &Raw) -> Result<check::Request> {
-    let reread = match (raw.full, raw.sample) {
-        (true, Some(_)) => return Err(Error::usage("--full and --sample: which one?")),
-        (true, None) => check::Reread::Full,
-        (false, Some(number)) => {
-            check::Reread::Sample(usize::try_from(number).unwrap_or(usize::MAX))
-        }
-        (false, None) => check::Reread::None,
-    };
-    Ok(check::Request {
-        dir: path(operands, Command::Check)?,
-        max_age: raw.max_age,
-        reread,
-        lock_wait: raw.lock_wait,
-    })
-}
-
 fn verify_requests(operands: &[OsString], raw: &Raw, machine: &Machine) -> Result<Vec<Source>> {
     if operands.is_empty() {
         return Err(wrong(Command::Verify, "verify needs INPUT".into()));
@@ -461,6 +376,18 @@ fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
         Some(path) if path.extension().is_some_and(|it| it == "zst") => save::Output::Archive(path),
         Some(path) => save::Output::File(path),
     })
+}
+
+/// How to pack what is not packed: that the result is no archive would be found out when the disk is full.
+fn for_archives(output: save::Output, typed: &Typed) -> Result<save::Output> {
+    let mut flags = ["level", "threads"].into_iter();
+    match flags.find(|flag| is_typed(typed, flag)) {
+        Some(flag) if !matches!(output, save::Output::Archive(_)) => Err(Error::usage(format!(
+            "--{flag} is about archives, and OUT is no name of one"
+        ))
+        .hint("an OUT that ends in .zst becomes an archive")),
+        _ => Ok(output),
+    }
 }
 
 /// A file to be made; `None` for standard output.

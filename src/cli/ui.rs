@@ -37,8 +37,8 @@ pub fn log_json(yes: bool) {
 /// Prints the answer.
 pub fn answer(text: &str) -> Result<()> {
     wipe();
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    // Not through the library's own buffer, to which a descriptor that cannot be written is a success.
+    match stdout_for_bytes()?.write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::failed("cannot write to standard output").because(error)),
         Ok(()) => Ok(()),

@@ -149,6 +149,21 @@ fn what_cannot_be_told_in_the_end_is_told_by_the_others() {
     redirected(&run, "| true").ok();
 }
 
+/// An answer that never left is none. (One that is closed is opened on /dev/null before the program begins.)
+#[test]
+fn a_standard_output_that_cannot_be_written() {
+    let (site, server, _) = with_one();
+    let backup = site.backup(&server.url()).arg("-w=json");
+    let check = site.verb("check").arg("--nagios");
+    for run in [site.verb("list"), site.verb("check"), check, backup] {
+        for how in ["1</dev/null", ">/dev/full"] {
+            let output = redirected(&run, how).code(1);
+            output.stderr_has("error: cannot write to standard output");
+        }
+        redirected(&run, "| true").ok();
+    }
+}
+
 #[test]
 fn a_file_of_another_kind_is_never_replaced() {
     let (site, server, file) = with_one();

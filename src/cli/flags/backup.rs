@@ -127,7 +127,7 @@ pub const FLAGS: &[Flag] = &[
         default: "26h",
         commands: CHECK,
         short_doc: "how old the newest verified backup may be",
-        long_doc: "",
+        long_doc: "Like 26h, 90m or 2d.",
         update: |raw, value| {
             raw.max_age = value::duration(value)?;
             Ok(())
@@ -141,7 +141,10 @@ pub const FLAGS: &[Flag] = &[
         short_doc: "verify N from the disk, checked longest ago first",
         long_doc: "Run every day, it comes to each of them in turn.",
         update: |raw, value| {
-            raw.sample = Some(value::number(value)?);
+            raw.sample = match value::number(value)? {
+                0 => return Err("0 archives prove nothing; leave it out, or say 1".into()),
+                number => Some(number),
+            };
             Ok(())
         },
         ..PLAIN

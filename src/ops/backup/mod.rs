@@ -2,9 +2,9 @@
 //!
 //! A run that fails leaves the directory as it was; what happened is in the [`RunReport`] either way.
 
+mod ending;
 mod room;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use crate::catalogue::run::{Failover, Outcome, Pruned, RunReport, Stage};
 use crate::catalogue::scan::{self, Scan};
 use crate::catalogue::telling::Telling;
 use crate::client::ConnectOptions;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::intake;
 use crate::io::fault;
 use crate::io::staged::StagedFile;
@@ -65,7 +65,7 @@ pub fn run(
     let started = Instant::now();
     let mut report = begin(&request.dir, tool);
     let stage = Here(Mutex::new(Stage::Arguments));
-    let late = |what| overdue(stage.get(), what);
+    let late = |what| ending::overdue(stage.get(), what);
     let bounded = request
         .timeout
         .map(|limit| Bounded::new(observer, limit).late(&late));
@@ -79,7 +79,7 @@ pub fn run(
         stage: &stage,
     };
     let error = run.all(&mut report).err();
-    let error = error.map(|error| seen_from_outside(error, &report));
+    let error = error.map(|error| ending::seen_from_outside(error, &report));
     if let Some(error) = &error {
         // Once it has its name, the backup is made, whatever happens then.
         match report.outcome {
@@ -90,7 +90,7 @@ pub fn run(
             }
         }
     }
-    look_around(&mut report, &request.dir, limits);
+    ending::look_around(&mut report, &request.dir, limits);
     report.end(Timestamp::now(), started.elapsed());
     (report, error)
 }
@@ -107,7 +107,7 @@ pub fn never_began(
     let started = Instant::now();
     let mut report = begin(dir, tool);
     report.fail(Stage::Arguments, error, exit_code);
-    look_around(&mut report, dir, limits);
+    ending::look_around(&mut report, dir, limits);
     report.end(Timestamp::now(), started.elapsed());
     report
 }
@@ -116,59 +116,6 @@ fn begin(dir: &Path, tool: &str) -> RunReport {
     let now = Timestamp::now();
     let host = Holder::this_process("", now).host;
     RunReport::begin(tool, &host, dir, now)
-}
-
-/// What it means that the time is up depends on what had been done by then.
-fn overdue(stage: Stage, what: String) -> Error {
-    let as_before = "give --timeout more time; the directory is as it was before";
-    match stage {
-        Stage::Space | Stage::Save => Error::unreachable(what).hint(as_before),
-        Stage::Prune | Stage::Report | Stage::Done => {
-            Error::failed(what).hint("give --timeout more time; the next run prunes what is left")
-        }
-        Stage::Arguments | Stage::Lock | Stage::Clean | Stage::Verify | Stage::Compare => {
-            Error::failed(what).hint(as_before)
-        }
-    }
-}
-
-/// What a step says of itself, and what it means for the run.
-fn seen_from_outside(error: Error, report: &RunReport) -> Error {
-    match (report.outcome, error.io_kind()) {
-        _ if error.kind() == Kind::Interrupted => error,
-        // As the same disk would have been refused, had it been known how much is needed.
-        (Outcome::Failed, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) => {
-            error.with_kind(Kind::Refused)
-        }
-        (Outcome::Failed, _) => error,
-        (Outcome::Saved | Outcome::Suspicious, _) => {
-            let hinted = error.hint_text().is_some();
-            let saved = report.saved.as_ref();
-            let file = saved.map_or("the new backup", |saved| saved.file.as_str());
-            let error = error.within(format!("{file} is made, and what came after it failed"));
-            match hinted {
-                true => error,
-                false => error.hint(format!(
-                    "the new backup is whole and counts; see what is in the way, and try again: etcd-rescue prune {} --keep-...",
-                    report.directory
-                )),
-            }
-        }
-    }
-}
-
-/// What is there now. Nothing that goes wrong here may hide what went wrong before.
-fn look_around(report: &mut RunReport, dir: &Path, limits: &Limits) {
-    let looked = scan::scan(dir, limits).and_then(|found| {
-        let catalogue = Catalogue::load(dir)?;
-        let entries = entry::entries(&found, &catalogue);
-        let totals = entry::totals(&entries, &found, &catalogue);
-        Ok((entries, totals))
-    });
-    if let Ok((entries, totals)) = looked {
-        report.last_good = entry::last_verified(&entries, Timestamp::now()).and_then(Entry::report);
-        report.backups = Some(totals);
-    }
 }
 
 /// Where a run is; the threads of the work may ask.
