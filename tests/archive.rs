@@ -4,6 +4,7 @@
 mod damage;
 mod forged;
 mod formats;
+mod named;
 mod raw;
 mod saved;
 mod site;

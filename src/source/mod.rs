@@ -110,16 +110,35 @@ impl std::fmt::Display for Input {
 }
 
 impl Source {
+    /// Makes `DIR --latest` the file that it is now, so that answers, errors and commands to type name
+    /// that one. Errors: `Refused` when nothing in it is verified, `Usage` when it is no directory.
+    pub fn settle(&mut self, limits: &Limits, observer: &dyn Observer) -> Result<()> {
+        let Input::Latest(dir) = &self.input else {
+            return Ok(());
+        };
+        if std::fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
+            let what = format!(
+                "{} is a file, and --latest looks into a directory",
+                dir.display()
+            );
+            return Err(Error::usage(what).hint("leave --latest out to read this very file"));
+        }
+        let file = latest(dir, Timestamp::now(), limits)?;
+        observer.notice(&format!("the newest verified backup is {}", file.display()));
+        self.input = Input::Path(file);
+        Ok(())
+    }
+
     /// Opens it, read-only. Errors: `Failed` when it can't be read, `Refused` when a running etcd holds it.
     pub fn open(&self, limits: &Limits, observer: &dyn Observer) -> Result<Candidate> {
         let spool_dirs = &self.spool_dirs;
         let candidate = match &self.input {
             Input::Stdin => open_stdin(spool_dirs, observer)?,
             Input::Path(path) => open_path(path, spool_dirs, observer)?,
-            Input::Latest(dir) => {
-                let file = latest(dir, Timestamp::now(), limits)?;
-                observer.notice(&format!("the newest verified backup is {}", file.display()));
-                open_path(&file, spool_dirs, observer)?
+            Input::Latest(_) => {
+                let mut found = self.clone();
+                found.settle(limits, observer)?;
+                return found.open(limits, observer);
             }
         };
         refuse_foreign(&candidate.image, candidate.image.name())?;
@@ -175,7 +194,7 @@ fn unpack(
             (spool(&mut unpacked)?, Container::Stream(compression))
         }
         Compression::Zstd => {
-            let archive = Archive::open(candidate.image, limits)?;
+            let archive = open_archive(candidate.image, limits)?;
             match archive.layout() {
                 Layout::Stream => {
                     // Nobody asks a stream for them later.
@@ -196,6 +215,15 @@ fn unpack(
         image,
         container: Some(container),
         ..Candidate::plain(Image::from_memory(Vec::new()), candidate.origin)
+    })
+}
+
+/// What is wrong inside an archive is told without its name.
+fn open_archive(image: Image, limits: &Limits) -> Result<Archive> {
+    let name = image.name().to_owned();
+    Archive::open(image, limits).map_err(|e| match e.to_string().contains(&name) {
+        true => e,
+        false => e.within(name),
     })
 }
 
@@ -258,12 +286,8 @@ fn from_file(
     let metadata = file
         .metadata()
         .map_err(|e| Error::failed(format!("cannot read {name}")).because(e))?;
-    if metadata.is_dir() {
-        return Err(Error::failed(format!(
-            "cannot read {name}: it is a directory"
-        )));
-    }
-    let file = match metadata.is_file() || metadata.file_type().is_block_device() {
+    let kind = metadata.file_type();
+    let file = match kind.is_file() || kind.is_block_device() || kind.is_dir() {
         true => file,
         false => spool::spool(file, name, spool_dirs, observer, |head| judge(head, name))?,
     };
