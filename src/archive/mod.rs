@@ -218,6 +218,16 @@ pub enum Compression {
     Gzip,
 }
 
+impl Compression {
+    /// The program that it is named after.
+    pub fn word(self) -> &'static str {
+        match self {
+            Compression::Zstd => "zstd",
+            Compression::Gzip => "gzip",
+        }
+    }
+}
+
 /// How the file is compressed, if it is. An archive whose first bytes are damaged is told by its last.
 pub fn detect(image: &Image) -> Result<Option<Compression>> {
     let mut four = [0; 4];

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::pass::Learned;
+use crate::archive::Archive;
 use crate::archive::manifest::Manifest;
-use crate::archive::{Archive, Compression};
 use crate::bolt::NotBolt;
 use crate::datadir::tail;
 use crate::etcd::facts::Facts;
@@ -86,8 +86,7 @@ impl Packed {
                 ("archive", Some(archive))
             }
             Container::Archive(archive) => ("zstd", Some(archive)),
-            Container::Stream(Compression::Zstd) => ("zstd", None),
-            Container::Stream(Compression::Gzip) => ("gzip", None),
+            Container::Stream(compression) => (compression.word(), None),
         };
         Packed {
             // A stream that was unpacked to its end was checked by that.
@@ -225,9 +224,9 @@ pub(super) fn describe(candidate: &Candidate, trailer: Option<&Trailer>) -> Stri
     match (candidate.live, &candidate.container) {
         (true, _) => format!("{what} in use"),
         (false, None) => what.into(),
-        (false, Some(container)) => match Packed::of(container).kind {
+        (false, Some(container)) => candidate.called(&match Packed::of(container).kind {
             "archive" => format!("archive of a {what}"),
             kind => format!("{what} in {kind}"),
-        },
+        }),
     }
 }

@@ -1,6 +1,8 @@
 //! What the user points at, found out by content: a snapshot, a raw copy, a data dir, an archive,
 //! a compressed file, standard input.
 
+mod unpack;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
@@ -9,8 +11,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
-use crate::archive::{self, Archive, Compression, Layout, Unpacked};
-use crate::bolt::Db;
+use self::unpack::{Unpacking, judge, refuse_foreign};
+use crate::archive::{Archive, Compression};
 use crate::catalogue::latest::latest;
 use crate::datadir;
 use crate::error::{Error, Result};
@@ -18,7 +20,6 @@ use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::scattered;
 
 /// INPUT as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Candidate {
     pub live: bool,
     /// What they were packed in, if they were.
     pub container: Option<Container>,
+    /// What that was compressed with once more.
+    pub outer: Option<Compression>,
 }
 
 /// What the bytes were packed in.
@@ -88,6 +91,15 @@ impl Candidate {
             origin,
             live: false,
             container: None,
+            outer: None,
+        }
+    }
+
+    /// `what` it was found to be, and what that was compressed with once more.
+    pub fn called(&self, what: &str) -> String {
+        match self.outer {
+            Some(outer) => format!("{what}, {}-compressed", outer.word()),
+            None => what.into(),
         }
     }
 
@@ -143,7 +155,12 @@ impl Source {
         };
         refuse_foreign(&candidate.image, candidate.image.name())?;
         let candidate = guard_against_running_etcd(candidate, self.raw, observer)?;
-        unpack(candidate, spool_dirs, limits, observer)
+        let unpacking = Unpacking {
+            spool_dirs,
+            limits,
+            observer,
+        };
+        unpacking.unpack(candidate)
     }
 }
 
@@ -157,74 +174,12 @@ pub fn of_file(
 ) -> Result<Candidate> {
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
-    unpack(
-        Candidate::plain(image, origin),
+    let unpacking = Unpacking {
         spool_dirs,
         limits,
         observer,
-    )
-}
-
-/// Looks into what is compressed.
-fn unpack(
-    candidate: Candidate,
-    spool_dirs: &[PathBuf],
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<Candidate> {
-    if Db::open(&candidate.image, limits)?.is_ok() {
-        return Ok(candidate);
-    }
-    let Some(compression) = archive::detect(&candidate.image)? else {
-        return Ok(candidate);
     };
-    let kind = match compression {
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    };
-    let name = format!("{} ({kind}-compressed)", candidate.image.name());
-    let spool = |unpacked: &mut dyn std::io::Read| {
-        let judge = |head: &[u8]| judge(head, &name);
-        let file = spool::keep(unpacked, &name, spool_dirs, observer, judge)?;
-        Image::from_file(file, name.clone())
-    };
-    let (image, container) = match compression {
-        Compression::Gzip => {
-            let mut unpacked = Unpacked::gzip(candidate.image.reader(), limits);
-            (spool(&mut unpacked)?, Container::Stream(compression))
-        }
-        Compression::Zstd => {
-            let archive = open_archive(candidate.image, limits)?;
-            match archive.layout() {
-                Layout::Stream => {
-                    // Nobody asks a stream for them later.
-                    for finding in archive.findings().listed() {
-                        observer.warn(&format!("{name}: {}: {}", finding.place, finding.what));
-                    }
-                    let image = spool(&mut archive.stream()?)?;
-                    (image, Container::Stream(compression))
-                }
-                Layout::Ours | Layout::Frames => (
-                    scattered::image(&archive, spool_dirs)?,
-                    Container::Archive(archive),
-                ),
-            }
-        }
-    };
-    Ok(Candidate {
-        image,
-        container: Some(container),
-        ..Candidate::plain(Image::from_memory(Vec::new()), candidate.origin)
-    })
-}
-
-/// What is wrong inside an archive is told without its name.
-fn open_archive(image: Image, limits: &Limits) -> Result<Archive> {
-    let name = image.name().to_owned();
-    Archive::open(image, limits).map_err(|e| match e.to_string().contains(&name) {
-        true => e,
-        false => e.within(name),
-    })
+    unpacking.unpack(Candidate::plain(image, origin))
 }
 
 fn open_stdin(spool_dirs: &[PathBuf], observer: &dyn Observer) -> Result<Candidate> {
@@ -289,42 +244,12 @@ fn from_file(
     let kind = metadata.file_type();
     let file = match kind.is_file() || kind.is_block_device() || kind.is_dir() {
         true => file,
-        false => spool::spool(file, name, spool_dirs, observer, |head| judge(head, name))?,
+        false => spool::spool(file, name, spool_dirs, observer, |head| {
+            judge(head, name, None)
+        })?,
     };
     let image = Image::from_file(file, name)?;
     Ok(Candidate::plain(image, origin))
-}
-
-/// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there,
-/// or if it has to be unpacked first.
-fn judge(head: &[u8], name: &str) -> Result<()> {
-    let image = Image::from_memory(head.to_vec());
-    refuse_foreign(&image, name)?;
-    if archive::detect(&image)?.is_some() {
-        return Ok(());
-    }
-    match Db::open(&image, &Limits::default())? {
-        Ok(_) => Ok(()),
-        Err(not_bolt) => Err(not_bolt.into_error(name)),
-    }
-}
-
-/// Formats that are mistaken for snapshots, by their first bytes.
-fn refuse_foreign(image: &Image, name: &str) -> Result<()> {
-    let mut head = [0; 4];
-    let len = image.len().min(4) as usize;
-    let (head, _) = head.split_at_mut(len);
-    image.read_at(0, head)?;
-    let (what, with) = match &*head {
-        [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
-        [b'B', b'Z', b'h', _] => ("bzip2-compressed", "bunzip2 -k"),
-        [0xfd, b'7', b'z', b'X'] => ("xz-compressed", "xz -dk"),
-        _ => return Ok(()),
-    };
-    Err(Error::failed(format!(
-        "{name} is {what}; snapshots are read as they are, from zstd and from gzip"
-    ))
-    .hint(format!("unpack it first: {with} {name}")))
 }
 
 /// A shared lock keeps etcd from starting on the db while it is read; if etcd has it already, what is
