@@ -9,6 +9,7 @@ mod raw;
 mod saved;
 mod site;
 mod status;
+mod stray;
 mod twice;
 
 use std::io::{self, Read, Write};

@@ -19,6 +19,8 @@ use crate::transport::{self, Trailer};
 pub enum Level {
     /// Checked, nothing wrong.
     Good,
+    /// Nothing is lost, and it is not as it should be: a container with findings that can be done without.
+    Flawed,
     /// Checked, and wrong.
     Damaged,
     /// There is nothing to check it against (transport of a raw copy).
