@@ -4,10 +4,13 @@
 mod damage;
 mod forged;
 mod formats;
+mod named;
 mod raw;
 mod saved;
 mod site;
 mod status;
+mod stray;
+mod twice;
 
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::cache::Cache;
 use super::pool::{Pool, Work};
 use super::read::{Archive, Layout, Scratch};
+use super::stray;
 use crate::error::{Error, Kind, Result};
 use crate::io::pace::Reader;
 use crate::limits::Limits;
@@ -68,7 +69,7 @@ impl Archive {
     }
 
     /// Checks every frame: its CRC-32, header and size, its content checksum; and that every byte of the
-    /// file is accounted for. `sink` gets every piece in order, or why it cannot be had, so that one
+    /// file is accounted for: what is not of the archive is a warning, where no frame failed. `sink` gets every piece in order, or why it cannot be had, so that one
     /// pass serves the hash of what is inside too. Findings never end it.
     pub fn check_container(
         &self,
@@ -106,6 +107,10 @@ impl Archive {
             }
             sink(frame.start, Err(&error))
         })?;
+        if checked.frames_damaged == 0 && !self.inner.accounted {
+            let image = self.image();
+            stray::find(image, self.frames(), limits, observer, &mut checked.report)?;
+        }
         Ok(checked)
     }
 

@@ -248,9 +248,12 @@ fn refuse_newer(json: &[u8]) -> Result<()> {
         1..=FORMAT => Ok(()),
         0 => Err(Error::damaged("the manifest has format 0, expected 1")),
         newer => {
-            let needs = crate::report::printable(version.needs.as_bytes());
+            let needed = match crate::report::printable(version.needs.as_bytes()).as_str() {
+                "" => "a newer etcd-rescue".to_owned(),
+                needs => format!("etcd-rescue {needs} or newer"),
+            };
             Err(Error::refused(format!(
-                "the archive has format {newer}, this program reads up to {FORMAT}: it needs etcd-rescue {needs} or newer"
+                "the archive has format {newer}, this program reads up to {FORMAT}: it needs {needed}"
             ))
             .hint("zstd -d gives back the snapshot without the manifest"))
         }
@@ -381,6 +384,11 @@ pub(super) mod tests {
         let error = Manifest::decode(json, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), crate::error::Kind::Refused);
         assert!(error.to_string().contains("etcd-rescue 0.9.0"), "{error}");
+        for json in [&br#"{"format":2}"#[..], br#"{"format":2,"needs":""}"#] {
+            let error = Manifest::decode(json, &Limits::default()).unwrap_err();
+            let told = error.to_string();
+            assert!(told.ends_with("it needs a newer etcd-rescue"), "{told}");
+        }
     }
 
     #[test]

@@ -59,7 +59,8 @@
 //! sound manifest the seek table counts; without either, the frames are found by their headers
 //! ([`Archive::open`]). A frame is right when CRC-32, header and content checksum are, and when it gives
 //! exactly the bytes that it should; otherwise it costs its own piece and no other. When bytes were lost
-//! or added somewhere in the middle, the frames behind are looked for where they must be now.
+//! or added somewhere in the middle, the frames behind are looked for where they must be now; what was
+//! added is a warning, with its place and what `zstd` makes of it ([`Archive::check_container`]).
 //!
 //! What this cannot see is a file that was cut at the end of a data frame, and that has no manifest
 //! therefore: it reads as zstd frames of somebody else ([`Layout::Frames`]). The trailer of the snapshot
@@ -189,6 +190,7 @@ mod open;
 mod pool;
 mod read;
 pub mod seek;
+mod stray;
 mod stream;
 mod table;
 mod write;
@@ -216,6 +218,16 @@ pub enum Compression {
     Zstd,
     /// gzip: see [`Unpacked::gzip`].
     Gzip,
+}
+
+impl Compression {
+    /// The program that it is named after.
+    pub fn word(self) -> &'static str {
+        match self {
+            Compression::Zstd => "zstd",
+            Compression::Gzip => "gzip",
+        }
+    }
 }
 
 /// How the file is compressed, if it is. An archive whose first bytes are damaged is told by its last.

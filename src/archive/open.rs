@@ -1,6 +1,6 @@
 //! Finds the seek table and the manifest from the end of the file.
 
-use super::frame::Header;
+use super::frame::{Header, Headers};
 use super::manifest::{self, Manifest};
 use super::seek::{self, Entry, Footer};
 use crate::error::{Error, Kind, Result};
@@ -43,28 +43,40 @@ pub(super) struct Found {
 /// Reads the end. What is broken is a warning: the data can be read without it. `Error::refused` for a
 /// manifest of a newer format.
 pub(super) fn read(image: &Image, limits: &Limits, report: &mut Report) -> Result<End> {
-    let seek = match seek_table(image, limits) {
-        Ok(seek) => seek,
-        Err(error) if error.kind() == Kind::Damaged => {
-            report.warning(Place::offset(image.len()), error.to_string());
-            None
+    let mut end = End::default();
+    let broken = match seek_table(image, limits) {
+        Ok(Some(seek)) => {
+            end.manifest = manifest_ending_at(image, seek.start, limits, report)?;
+            end.seek = Some(seek);
+            return Ok(end);
         }
+        Ok(None) => None,
+        Err(error) if error.kind() == Kind::Damaged => Some(error),
         Err(error) => return Err(error),
     };
-    let mut end = End {
-        seek,
-        manifest: None,
+    let mut headers = Headers::new(image);
+    let first = headers.header(0)?;
+    // Our first frame says how large its piece is, and is small enough; a broken one says nothing.
+    let foreign = matches!(first, Ok(Header::Data { content, .. }) if content.is_none_or(|len| len > limits.frame));
+    // What stands in a frame as it is may be an archive, with an end of its own.
+    let behind = match first {
+        Ok(header @ Header::Data { .. }) if !foreign || broken.is_some() => {
+            headers.len(0, header)?.unwrap_or(0)
+        }
+        _ => 0,
     };
-    if let Some(seek) = &end.seek {
-        end.manifest = manifest_ending_at(image, seek.start, limits, report)?;
+    if behind >= image.len() {
         return Ok(end);
     }
-    if !may_be_ours(image, limits)? {
+    if let Some(error) = broken {
+        report.warning(Place::offset(image.len()), error.to_string());
+    }
+    if foreign {
         return Ok(end);
     }
     // The seek table is cut off or broken: what can stand behind the manifest is no longer than a table.
     let longest = 12 * limits.frames as u64 + WINDOW;
-    let lowest = image.len().saturating_sub(longest);
+    let lowest = image.len().saturating_sub(longest).max(behind);
     let mut high = image.len();
     while let Some(at) = last_tag(image, lowest, high)? {
         end.manifest = manifest_ending_at(image, at, limits, report)?;
@@ -112,15 +124,6 @@ fn seek_table(image: &Image, limits: &Limits) -> Result<Option<SeekTable>> {
         descriptor: footer.descriptor,
         start,
     }))
-}
-
-/// Our first frame says how large its piece is, and is small enough; a broken one says nothing.
-fn may_be_ours(image: &Image, limits: &Limits) -> Result<bool> {
-    let header = super::frame::Headers::new(image).header(0)?;
-    Ok(match header {
-        Ok(Header::Data { content, .. }) => content.is_some_and(|len| len <= limits.frame),
-        Ok(Header::Skippable(_)) | Err(_) => true,
-    })
 }
 
 /// The manifest whose frame ends at `end`. What is wrong with it is a warning.

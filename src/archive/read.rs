@@ -42,6 +42,8 @@ pub(super) struct Inner {
     pub image: Image,
     pub layout: Layout,
     pub table: Table,
+    /// Whether every byte of the file is known to be of a frame, or told among the findings.
+    pub accounted: bool,
     /// How far frames are from where the manifest has them, if bytes were lost or added in between.
     shift: i64,
     manifest: Option<Found>,
@@ -64,7 +66,16 @@ impl Archive {
             let table = Table::from_manifest(&found.manifest.frames, found.manifest.snapshot.size)?;
             let shift = compare(&table, &found, end.seek.as_ref(), &mut findings);
             let parts = (Layout::Ours, table, shift);
-            return Ok(Archive::new(image, parts, Some(found), findings, limits));
+            // Manifest and seek table agree with each other and with the length of the file.
+            let accounted = findings.total() == 0;
+            return Ok(Archive::new(
+                image,
+                parts,
+                accounted,
+                Some(found),
+                findings,
+                limits,
+            ));
         }
         let mut layout = Layout::Frames;
         let mut known = None;
@@ -88,6 +99,7 @@ impl Archive {
         Ok(Archive::new(
             image,
             (layout, table, 0),
+            end.seek.is_none(),
             None,
             findings,
             limits,
@@ -107,6 +119,7 @@ impl Archive {
         Ok(Archive::new(
             image,
             (Layout::Ours, table, 0),
+            true,
             None,
             findings,
             limits,
@@ -116,6 +129,7 @@ impl Archive {
     fn new(
         image: Image,
         (layout, table, shift): (Layout, Table, i64),
+        accounted: bool,
         manifest: Option<Found>,
         findings: Report,
         limits: &Limits,
@@ -125,6 +139,7 @@ impl Archive {
                 image,
                 layout,
                 table,
+                accounted,
                 shift,
                 manifest,
                 findings,

@@ -161,8 +161,8 @@ pub(super) fn scan(image: &Image, limits: &Limits, report: &mut Report) -> Resul
     Ok(Scanned::Frames(table))
 }
 
-/// Where a sound frame begins behind `at`.
-fn resync(headers: &mut Headers<'_>, at: u64, limits: &Limits) -> Result<Option<u64>> {
+/// Where the next sound frame begins behind `at`.
+pub(super) fn resync(headers: &mut Headers<'_>, at: u64, limits: &Limits) -> Result<Option<u64>> {
     let mut next = at.saturating_add(1);
     while let Some(found) = headers.next_magic(next)? {
         let plausible = match headers.header(found)? {

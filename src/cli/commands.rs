@@ -102,7 +102,8 @@ pub static COMMANDS: &[Doc] = &[
              the exit code is the worst of them: 3, then 1, then 4, then 0.",
             "Of an archive the container comes first: every frame, and what the manifest says against what is inside. A frame that is lost is \
              named with its place, the pages it costs, and how many live keys cannot be reached any more. A broken manifest or seek table is a \
-             warning: everything can be read without them.",
+             warning, as everything can be read without them, and so are bytes or frames that are not of the archive, with what zstd -t says of \
+             them; the container is flawed then, and not good.",
         ],
         examples: &[
             ("One file:", "etcd-rescue verify /backup/etcd.db"),

@@ -54,7 +54,7 @@ fn overview() -> String {
 fn more() -> String {
     let mut text = String::from("\nINPUT:\n");
     text += &paragraph(
-        "A snapshot; an archive of one, or one that zstd or gzip compressed; a raw copy of member/snap/db; the data dir of a member that \
+        "A snapshot; an archive of one; either of them as zstd or gzip compressed it; a raw copy of member/snap/db; the data dir of a member that \
          is stopped; - for standard input; or DIR --latest for the newest verified backup in a directory. What it is is found out from \
          its content. It is only ever read.",
         2,

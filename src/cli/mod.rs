@@ -69,11 +69,11 @@ fn run() -> Result<Exit> {
     invocation.debug.iter().for_each(|text| ui::debug(text));
     match invocation.job {
         Job::Save(request) => save(&request, invocation.output),
-        Job::Verify(requests) => verify(&requests, invocation.output),
-        Job::Status(request) => status(&request, invocation.output),
-        Job::Restore(request) => restore(&request, invocation.output),
-        Job::Pack(request) => pack(&request, invocation.output),
-        Job::Unpack(request) => unpack(&request, invocation.output),
+        Job::Verify(requests) => verify(requests, invocation.output),
+        Job::Status(request) => status(request, invocation.output),
+        Job::Restore(request) => restore(request, invocation.output),
+        Job::Pack(request) => pack(request, invocation.output),
+        Job::Unpack(request) => unpack(request, invocation.output),
         Job::Backup(request) => backup(&request, invocation.output),
         Job::List(request) => list(&request, invocation.output),
         Job::Prune(request) => prune(&request, invocation.output),
@@ -132,14 +132,16 @@ fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
 }
 
 /// `verify INPUT...`: all of them, whatever becomes of one; a signal ends it.
-fn verify(sources: &[Source], output: Output) -> Result<Exit> {
+fn verify(mut sources: Vec<Source>, output: Output) -> Result<Exit> {
     let format = format(output);
     let mut worst = Exit::Done;
     let mut results = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        let subject = (sources.len() > 1).then(|| input_word(&source.input));
+    let several = sources.len() > 1;
+    for (number, source) in sources.iter_mut().enumerate() {
+        let subject = several.then(|| input_word(&source.input));
         let progress = Progress::new(output.progress, subject);
-        let result = ops::verify::run(source, &Limits::default(), &progress);
+        let settled = source.settle(&Limits::default(), &progress);
+        let result = settled.and_then(|()| ops::verify::run(source, &Limits::default(), &progress));
         progress.finish();
         worst = worst.worse(match &result {
             Err(error) if error.kind() == Kind::Interrupted => return Err(Error::interrupted()),
@@ -169,12 +171,13 @@ fn verify(sources: &[Source], output: Output) -> Result<Exit> {
 }
 
 /// `status INPUT`
-fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
+fn status(mut request: ops::status::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
-    let outcome = ops::status::run(request, &Limits::default(), &progress)?;
+    request.source.settle(&Limits::default(), &progress)?;
+    let outcome = ops::status::run(&request, &Limits::default(), &progress)?;
     progress.finish();
     let format = format(output);
-    ui::answer(&render::status::text(request, &outcome, format))?;
+    ui::answer(&render::status::text(&request, &outcome, format))?;
     let name = input_name(&request.source.input);
     if format != Format::Json && (format != Format::Table || outcome.report.is_damaged()) {
         ui::findings(&name, &outcome.report);
@@ -189,19 +192,20 @@ fn status(request: &ops::status::Request, output: Output) -> Result<Exit> {
 }
 
 /// `restore INPUT --data-dir DIR`
-fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
+fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
-    let ending = ops::restore::run(request, &Limits::default(), &progress)?;
+    request.source.settle(&Limits::default(), &progress)?;
+    let ending = ops::restore::run(&request, &Limits::default(), &progress)?;
     progress.finish();
     let format = format(output);
     let verdict = match ending {
         ops::restore::Ending::Done(outcome) => {
-            return answer(&render::restore::text(request, &outcome, format));
+            return answer(&render::restore::text(&request, &outcome, format));
         }
         ops::restore::Ending::BadInput(verdict) => verdict,
     };
     if format == Format::Json {
-        ui::answer(&render::restore::bad_input(request, &verdict))?;
+        ui::answer(&render::restore::bad_input(&request, &verdict))?;
     }
     Err(bad_input(
         &input_name(&request.source.input),
@@ -211,15 +215,16 @@ fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
 }
 
 /// `pack INPUT OUT`
-fn pack(request: &ops::pack::Request, output: Output) -> Result<Exit> {
+fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    request.source.settle(&Limits::default(), &progress)?;
     let stdout = ui::stdout_for_bytes()?;
-    let ending = ops::pack::run(request, &Limits::default(), &progress, &stdout)?;
+    let ending = ops::pack::run(&request, &Limits::default(), &progress, &stdout)?;
     progress.finish();
     let format = format(output);
     match ending {
         ops::pack::Ending::Done(outcome) => {
-            let text = render::pack::packed(request, &outcome, format);
+            let text = render::pack::packed(&request, &outcome, format);
             answer_beside(request.output.is_none(), &text)
         }
         ops::pack::Ending::BadInput(verdict) => {
@@ -231,20 +236,20 @@ fn pack(request: &ops::pack::Request, output: Output) -> Result<Exit> {
 }
 
 /// `unpack INPUT OUT`
-fn unpack(request: &ops::unpack::Request, output: Output) -> Result<Exit> {
+fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    request.source.settle(&Limits::default(), &progress)?;
     let stdout = ui::stdout_for_bytes()?;
-    let ending = ops::unpack::run(request, &Limits::default(), &progress, &stdout)?;
+    let ending = ops::unpack::run(&request, &Limits::default(), &progress, &stdout)?;
     progress.finish();
     let format = format(output);
     match ending {
         ops::unpack::Ending::Done(verdict) => {
-            let text = render::pack::unpacked(request, &verdict, format);
+            let text = render::pack::unpacked(&request, &verdict, format);
             answer_beside(request.output.is_none(), &text)
         }
         ops::unpack::Ending::BadInput(verdict) => {
-            let hint =
-                "unpack another one; what can be read of this one comes out of zstd -d, or gunzip";
+            let hint = "unpack another one; zstd -dc or gunzip -c give what stands in front of the first damage, and stop there";
             unusable(&request.source.input, &verdict, format, hint)
         }
     }

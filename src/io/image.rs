@@ -48,9 +48,15 @@ impl Image {
     }
 
     /// An open file that can seek; its length is taken now, by seeking, so block devices work too.
+    /// `Error::failed` when it cannot, or is a directory.
     pub fn from_file(file: File, name: impl Into<String>) -> Result<Image> {
         use std::io::{Seek, SeekFrom};
         let name = name.into();
+        // To seek in one works, and gives a length that is none.
+        if file.metadata().is_ok_and(|found| found.is_dir()) {
+            let what = format!("cannot read {name}: it is a directory");
+            return Err(Error::failed(what));
+        }
         let mut seeker = &file;
         let len = seeker
             .seek(SeekFrom::End(0))
@@ -173,12 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_is_refused_and_not_waited_for() {
+    fn a_pipe_and_a_directory_are_refused_and_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pipe");
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
         assert!(Image::open(&path).is_err());
+        let error = Image::open(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("it is a directory"), "{error}");
     }
 
     #[test]

@@ -16,14 +16,24 @@ use crate::observe::Observer;
 /// Bytes of a stream that are judged before the rest is kept: both metas of a db with the largest pages.
 const HEAD: usize = 128 << 10;
 
+/// How much of a stream is kept, and what is said when there is more.
+#[derive(Debug)]
+pub struct Bound {
+    /// Bytes.
+    pub most: u64,
+    /// The error for what comes beyond.
+    pub beyond: Error,
+}
+
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
-/// gets the first `HEAD` bytes, if there are that many: an endless stream of nothing must not fill a disk.
+/// gets the first `HEAD` bytes, if there are that many, and says how much may come in all: an endless
+/// stream must not fill a disk.
 pub fn spool(
     reader: impl Read + AsFd,
     name: &str,
     dirs: &[PathBuf],
     observer: &dyn Observer,
-    judge: impl Fn(&[u8]) -> Result<()>,
+    judge: impl Fn(&[u8]) -> Result<Option<Bound>>,
 ) -> Result<File> {
     let mut patient = Patient { reader, observer };
     keep(&mut patient, name, dirs, observer, judge)
@@ -35,12 +45,13 @@ pub fn keep(
     name: &str,
     dirs: &[PathBuf],
     observer: &dyn Observer,
-    judge: impl Fn(&[u8]) -> Result<()>,
+    judge: impl Fn(&[u8]) -> Result<Option<Bound>>,
 ) -> Result<File> {
     let (mut file, dir) = unnamed(dirs)?;
     observer.stage("reading", None);
     let mut buffer = vec![0; 256 << 10];
     let mut head = Vec::new();
+    let (mut kept, mut bound) = (0_u64, None);
     loop {
         observer.check()?;
         let len = match reader.read(&mut buffer) {
@@ -55,8 +66,12 @@ pub fn keep(
         if head.len() < HEAD {
             head.extend(piece.iter().take(HEAD - head.len()));
             if head.len() == HEAD {
-                judge(&head)?;
+                bound = judge(&head)?;
             }
+        }
+        kept = kept.saturating_add(len as u64);
+        if let Some(Bound { beyond, .. }) = bound.take_if(|bound| kept > bound.most) {
+            return Err(beyond);
         }
         file.write_all(piece).map_err(|e| {
             Error::failed(format!(
@@ -165,10 +180,10 @@ mod tests {
             std::thread::spawn(move || writer.write_all(&[5; 600_000]));
             reader
         };
-        let file = spool(pipe(), "stdin", &dirs, &Unobserved, |_| Ok(())).unwrap();
+        let file = spool(pipe(), "stdin", &dirs, &Unobserved, |_| Ok(None)).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 600_000);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let error = spool(pipe(), "stdin", &dirs[..1], &Unobserved, |_| Ok(())).unwrap_err();
+        let error = spool(pipe(), "stdin", &dirs[..1], &Unobserved, |_| Ok(None)).unwrap_err();
         assert!(error.to_string().contains("/nonexistent"));
     }
 
@@ -179,10 +194,19 @@ mod tests {
         let zero = || File::open("/dev/zero").unwrap();
         let judge = |head: &[u8]| match head.iter().all(|byte| *byte == 0) && head.len() == HEAD {
             true => Err(Error::damaged("zeros")),
-            false => Ok(()),
+            false => Ok(None),
         };
         let error = spool(zero(), "stdin", &dirs, &Unobserved, judge).unwrap_err();
         assert_eq!(error.to_string(), "zeros");
+        let bounded = |_: &[u8]| {
+            let (most, beyond) = (1 << 20, Error::damaged("longer than it says"));
+            Ok(Some(Bound { most, beyond }))
+        };
+        let error = spool(zero(), "stdin", &dirs, &Unobserved, bounded).unwrap_err();
+        assert_eq!(error.to_string(), "longer than it says");
+        let megabyte = std::io::Read::take(zero(), 1 << 20);
+        let file = keep(&mut { megabyte }, "stdin", &dirs, &Unobserved, bounded).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

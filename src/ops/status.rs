@@ -39,7 +39,7 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         && !request.full
     {
         return Ok(Outcome {
-            input: "archive".into(),
+            input: candidate.called("archive"),
             facts: told(manifest),
             manifest: Some(manifest.clone()),
             report: archive.findings().clone(),

@@ -80,9 +80,10 @@ impl Verdict {
         let Some(checked) = checked else {
             return;
         };
-        let level = match checked.report.is_damaged() {
-            true => Level::Damaged,
-            false => Level::Good,
+        let level = match checked.report.total() {
+            _ if checked.report.is_damaged() => Level::Damaged,
+            0 => Level::Good,
+            _ => Level::Flawed,
         };
         if let Some(packed) = &mut self.packed {
             packed.container = level;

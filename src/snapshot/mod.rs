@@ -168,7 +168,7 @@ pub fn verify(
     let Some(db) = opened else {
         // What is inside is lost; what of the archive is whole can be told all the same.
         if let Some(archive) = candidate.archive() {
-            verdict.input = "archive".into();
+            verdict.input = candidate.called("archive");
             verdict.judge_container(container::pass(archive, 0, limits, observer, None)?.container);
             verdict.nothing_to_reach(archive.manifest());
         }

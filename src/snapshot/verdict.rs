@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::pass::Learned;
+use crate::archive::Archive;
 use crate::archive::manifest::Manifest;
-use crate::archive::{Archive, Compression};
 use crate::bolt::NotBolt;
 use crate::datadir::tail;
 use crate::etcd::facts::Facts;
@@ -19,6 +19,8 @@ use crate::transport::{self, Trailer};
 pub enum Level {
     /// Checked, nothing wrong.
     Good,
+    /// Nothing is lost, and it is not as it should be: a container with findings that can be done without.
+    Flawed,
     /// Checked, and wrong.
     Damaged,
     /// There is nothing to check it against (transport of a raw copy).
@@ -86,8 +88,7 @@ impl Packed {
                 ("archive", Some(archive))
             }
             Container::Archive(archive) => ("zstd", Some(archive)),
-            Container::Stream(Compression::Zstd) => ("zstd", None),
-            Container::Stream(Compression::Gzip) => ("gzip", None),
+            Container::Stream(compression) => (compression.word(), None),
         };
         Packed {
             // A stream that was unpacked to its end was checked by that.
@@ -225,9 +226,9 @@ pub(super) fn describe(candidate: &Candidate, trailer: Option<&Trailer>) -> Stri
     match (candidate.live, &candidate.container) {
         (true, _) => format!("{what} in use"),
         (false, None) => what.into(),
-        (false, Some(container)) => match Packed::of(container).kind {
+        (false, Some(container)) => candidate.called(&match Packed::of(container).kind {
             "archive" => format!("archive of a {what}"),
             kind => format!("{what} in {kind}"),
-        },
+        }),
     }
 }

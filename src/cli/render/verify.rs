@@ -95,6 +95,7 @@ fn levels(verdict: &Verdict) -> [(&'static str, Level); 3] {
 fn level_word(level: Level) -> &'static str {
     match level {
         Level::Good => "good",
+        Level::Flawed => "flawed",
         Level::Damaged => "damaged",
         Level::Absent => "absent",
         Level::Unchecked => "unchecked",
@@ -141,6 +142,9 @@ fn container(packed: &Packed) -> String {
             format!("{word}: every frame is whole, and the manifest says what is inside")
         }
         (Level::Good, _) => format!("{word}: every byte could be unpacked"),
+        (Level::Flawed, _) => {
+            format!("{word}: every byte could be unpacked, and there is more to say, see below")
+        }
         (Level::Damaged, frames @ 1..) => format!("{word}: {} lost", count(frames, "frame")),
         _ => word.into(),
     }

@@ -21,7 +21,7 @@ use self::place::{Staging, Target};
 pub use self::plan::Plan;
 use self::rebuild::{Rebuild, Rebuilt};
 use crate::datadir::boot::{Boot, boot};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::etcd::ids::{self, NewCluster};
 use crate::etcd::urls;
 use crate::io::{Image, fault};
@@ -99,13 +99,36 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         request.move_aside,
     )?;
     let candidate = request.source.open(limits, observer)?;
-    let job = Job::prepare(request, target, &candidate, limits, observer)?;
+    let job = match Job::prepare(request, target, &candidate, limits, observer) {
+        // What is lost, and what it costs, is for a verdict to say.
+        Err(e) if e.kind() == Kind::Damaged => {
+            return verdict_on(candidate, request.source.raw, limits, observer)?.ok_or(e);
+        }
+        prepared => prepared?,
+    };
     let ending = if request.dry_run {
         job.rehearse(candidate, limits, observer)
     } else {
         job.perform(candidate, limits, observer)
     };
     ending.map_err(name_full_disk)
+}
+
+/// How it ends for an input that is not good; `None` when it is.
+fn verdict_on(
+    candidate: Candidate,
+    raw: bool,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Option<Ending>> {
+    let options = Options { raw, digest: None };
+    let listeners = Listeners::default();
+    Ok(
+        match snapshot::verify(candidate, options, limits, observer, listeners)? {
+            Verified::Bad(verdict) => Some(Ending::BadInput(verdict)),
+            Verified::Good(_) => None,
+        },
+    )
 }
 
 /// A restore that is ready to begin.

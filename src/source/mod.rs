@@ -1,6 +1,8 @@
 //! What the user points at, found out by content: a snapshot, a raw copy, a data dir, an archive,
 //! a compressed file, standard input.
 
+mod unpack;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
@@ -9,8 +11,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
-use crate::archive::{self, Archive, Compression, Layout, Unpacked};
-use crate::bolt::Db;
+use self::unpack::{Unpacking, judge, refuse_foreign};
+use crate::archive::{Archive, Compression};
 use crate::catalogue::latest::{Latest, latest};
 use crate::datadir;
 use crate::error::{Error, Result};
@@ -18,7 +20,6 @@ use crate::io::lock::{self, Shared};
 use crate::io::{Image, spool};
 use crate::limits::Limits;
 use crate::observe::Observer;
-use crate::scattered;
 
 /// INPUT as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Candidate {
     pub live: bool,
     /// What they were packed in, if they were.
     pub container: Option<Container>,
+    /// What that was compressed with once more.
+    pub outer: Option<Compression>,
 }
 
 /// What the bytes were packed in.
@@ -88,6 +91,15 @@ impl Candidate {
             origin,
             live: false,
             container: None,
+            outer: None,
+        }
+    }
+
+    /// `what` it was found to be, and what that was compressed with once more.
+    pub fn called(&self, what: &str) -> String {
+        match self.outer {
+            Some(outer) => format!("{what}, {}-compressed", outer.word()),
+            None => what.into(),
         }
     }
 
@@ -110,22 +122,46 @@ impl std::fmt::Display for Input {
 }
 
 impl Source {
+    /// Makes `DIR --latest` the file that it is now, so that answers, errors and commands to type name
+    /// that one. Errors: `Refused` when nothing in it is verified, `Usage` when it is no directory.
+    pub fn settle(&mut self, limits: &Limits, observer: &dyn Observer) -> Result<()> {
+        let Input::Latest(dir) = &self.input else {
+            return Ok(());
+        };
+        if std::fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
+            let what = format!(
+                "{} is a file, and --latest looks into a directory",
+                dir.display()
+            );
+            return Err(Error::usage(what).hint("leave --latest out to read this very file"));
+        }
+        let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
+        observer.notice(&format!("the newest verified backup is {}", path.display()));
+        doubt.iter().for_each(|why| observer.warn(why));
+        self.input = Input::Path(path);
+        Ok(())
+    }
+
     /// Opens it, read-only. Errors: `Failed` when it can't be read, `Refused` when a running etcd holds it.
     pub fn open(&self, limits: &Limits, observer: &dyn Observer) -> Result<Candidate> {
         let spool_dirs = &self.spool_dirs;
         let candidate = match &self.input {
             Input::Stdin => open_stdin(spool_dirs, observer)?,
             Input::Path(path) => open_path(path, spool_dirs, observer)?,
-            Input::Latest(dir) => {
-                let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
-                observer.notice(&format!("the newest verified backup is {}", path.display()));
-                doubt.iter().for_each(|why| observer.warn(why));
-                open_path(&path, spool_dirs, observer)?
+            Input::Latest(_) => {
+                let mut found = self.clone();
+                found.settle(limits, observer)?;
+                return found.open(limits, observer);
             }
         };
         refuse_foreign(&candidate.image, candidate.image.name())?;
         let candidate = guard_against_running_etcd(candidate, self.raw, observer)?;
-        unpack(candidate, spool_dirs, limits, observer)
+        let unpacking = Unpacking {
+            spool_dirs,
+            limits,
+            observer,
+        };
+        unpacking.unpack(candidate)
     }
 }
 
@@ -139,65 +175,12 @@ pub fn of_file(
 ) -> Result<Candidate> {
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
-    unpack(
-        Candidate::plain(image, origin),
+    let unpacking = Unpacking {
         spool_dirs,
         limits,
         observer,
-    )
-}
-
-/// Looks into what is compressed.
-fn unpack(
-    candidate: Candidate,
-    spool_dirs: &[PathBuf],
-    limits: &Limits,
-    observer: &dyn Observer,
-) -> Result<Candidate> {
-    if Db::open(&candidate.image, limits)?.is_ok() {
-        return Ok(candidate);
-    }
-    let Some(compression) = archive::detect(&candidate.image)? else {
-        return Ok(candidate);
     };
-    let kind = match compression {
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    };
-    let name = format!("{} ({kind}-compressed)", candidate.image.name());
-    let spool = |unpacked: &mut dyn std::io::Read| {
-        let judge = |head: &[u8]| judge(head, &name);
-        let file = spool::keep(unpacked, &name, spool_dirs, observer, judge)?;
-        Image::from_file(file, name.clone())
-    };
-    let (image, container) = match compression {
-        Compression::Gzip => {
-            let mut unpacked = Unpacked::gzip(candidate.image.reader(), limits);
-            (spool(&mut unpacked)?, Container::Stream(compression))
-        }
-        Compression::Zstd => {
-            let archive = Archive::open(candidate.image, limits)?;
-            match archive.layout() {
-                Layout::Stream => {
-                    // Nobody asks a stream for them later.
-                    for finding in archive.findings().listed() {
-                        observer.warn(&format!("{name}: {}: {}", finding.place, finding.what));
-                    }
-                    let image = spool(&mut archive.stream()?)?;
-                    (image, Container::Stream(compression))
-                }
-                Layout::Ours | Layout::Frames => (
-                    scattered::image(&archive, spool_dirs)?,
-                    Container::Archive(archive),
-                ),
-            }
-        }
-    };
-    Ok(Candidate {
-        image,
-        container: Some(container),
-        ..Candidate::plain(Image::from_memory(Vec::new()), candidate.origin)
-    })
+    unpacking.unpack(Candidate::plain(image, origin))
 }
 
 fn open_stdin(spool_dirs: &[PathBuf], observer: &dyn Observer) -> Result<Candidate> {
@@ -259,49 +242,15 @@ fn from_file(
     let metadata = file
         .metadata()
         .map_err(|e| Error::failed(format!("cannot read {name}")).because(e))?;
-    if metadata.is_dir() {
-        return Err(Error::failed(format!(
-            "cannot read {name}: it is a directory"
-        )));
-    }
-    let file = match metadata.is_file() || metadata.file_type().is_block_device() {
+    let kind = metadata.file_type();
+    let file = match kind.is_file() || kind.is_block_device() || kind.is_dir() {
         true => file,
-        false => spool::spool(file, name, spool_dirs, observer, |head| judge(head, name))?,
+        false => spool::spool(file, name, spool_dirs, observer, |head| {
+            judge(head, name, None)
+        })?,
     };
     let image = Image::from_file(file, name)?;
     Ok(Candidate::plain(image, origin))
-}
-
-/// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there,
-/// or if it has to be unpacked first.
-fn judge(head: &[u8], name: &str) -> Result<()> {
-    let image = Image::from_memory(head.to_vec());
-    refuse_foreign(&image, name)?;
-    if archive::detect(&image)?.is_some() {
-        return Ok(());
-    }
-    match Db::open(&image, &Limits::default())? {
-        Ok(_) => Ok(()),
-        Err(not_bolt) => Err(not_bolt.into_error(name)),
-    }
-}
-
-/// Formats that are mistaken for snapshots, by their first bytes.
-fn refuse_foreign(image: &Image, name: &str) -> Result<()> {
-    let mut head = [0; 4];
-    let len = image.len().min(4) as usize;
-    let (head, _) = head.split_at_mut(len);
-    image.read_at(0, head)?;
-    let (what, with) = match &*head {
-        [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
-        [b'B', b'Z', b'h', _] => ("bzip2-compressed", "bunzip2 -k"),
-        [0xfd, b'7', b'z', b'X'] => ("xz-compressed", "xz -dk"),
-        _ => return Ok(()),
-    };
-    Err(Error::failed(format!(
-        "{name} is {what}; snapshots are read as they are, from zstd and from gzip"
-    ))
-    .hint(format!("unpack it first: {with} {name}")))
 }
 
 /// A shared lock keeps etcd from starting on the db while it is read; if etcd has it already, what is
