@@ -96,9 +96,12 @@ fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     tell_findings(&render::save::name(request), &outcome.verdict, format);
     let text = render::save::text(request, &outcome, format);
-    match request.output {
+    match &request.output {
         ops::save::Output::Stdout => ui::answer_aside(&text),
-        ops::save::Output::File(_) | ops::save::Output::Archive(_) => ui::answer(&text)?,
+        ops::save::Output::File(path) | ops::save::Output::Archive(path) => {
+            let whole = path.display().to_string();
+            ui::answer(&text).map_err(|error| done_all_the_same(error, &whole))?;
+        }
     }
     Ok(Exit::of(outcome.verdict.sum))
 }
@@ -170,7 +173,15 @@ fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
         ops::restore::Ending::Done(outcome) => {
             let name = input_name(&request.source.input);
             tell_findings(&name, &outcome.verdict, format);
-            return answer(&render::restore::text(request, &outcome, format));
+            if format != Format::Json {
+                tell_remarks(&render::restore::remarks(request, &outcome.plan));
+            }
+            let told = ui::answer(&render::restore::text(request, &outcome, format));
+            let whole = outcome.plan.member_dir.display().to_string();
+            return match told {
+                Err(error) if !outcome.dry_run => Err(done_all_the_same(error, &whole)),
+                told => told.map(|()| Exit::Done),
+            };
         }
         ops::restore::Ending::BadInput(verdict) => verdict,
     };
@@ -182,6 +193,22 @@ fn restore(request: &ops::restore::Request, output: Output) -> Result<Exit> {
         &verdict,
         "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
     ))
+}
+
+/// Nobody heard of it, and a second run would find the first one's work in its way.
+fn done_all_the_same(error: Error, whole: &str) -> Error {
+    error.hint(format!(
+        "the work is done all the same: {whole} is whole, and in place"
+    ))
+}
+
+fn tell_remarks(remarks: &[render::restore::Remark]) {
+    for remark in remarks {
+        ui::warning(&remark.what);
+        if let Some(text) = &remark.hint {
+            ui::hint(text);
+        }
+    }
 }
 
 /// `pack INPUT OUT`

@@ -3,7 +3,7 @@
 use super::Place;
 use crate::util::fake::{self, Fake};
 use crate::util::process::Output;
-use crate::util::run::rescue;
+use crate::util::run::{Rescue, rescue};
 
 /// With a NOSPACE alarm, auth on, and a learner.
 const RICH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rich-3.7.db");
@@ -34,7 +34,10 @@ fn what_was_found_in_a_good_input_is_told() {
         let place = Place::new();
         let at = |name: &str| place.root().join(name).display().to_string();
         for flags in [&["-w", format, "--dry-run"][..], &["-w", format]] {
-            told(place.restore_of(RICH, flags).run(), format, RICH);
+            // The peer URL of the old member, or there would be more to say.
+            let url = "m1=http://127.0.0.1:32380";
+            let run = place.restore_of(RICH, flags).args(["--name", "m1"]);
+            told(run.args(["--initial-cluster", url]).run(), format, RICH);
         }
         let archive = at("rich.db.zst");
         told(rescue(["pack", "-w", format, RICH, &archive]), format, RICH);
@@ -48,4 +51,37 @@ fn what_was_found_in_a_good_input_is_told() {
         let save = ["save", "--endpoints", &endpoint, "-w", format, &saved];
         told(rescue(save), format, &saved);
     }
+}
+
+/// Nobody hears of it: then at least that it was done.
+#[test]
+fn an_answer_that_cannot_be_written_does_not_undo_the_work() {
+    let place = Place::new();
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let told = |run: Rescue, whole: &std::path::Path, does: bool| {
+        let output = run.command().stdout(full()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("error: cannot write to standard output"),
+            "{said}"
+        );
+        let whole = format!("done all the same: {} is whole", whole.display());
+        assert_eq!(said.contains(&whole), does, "{said}");
+    };
+    told(place.restore(&["--dry-run"]), &place.member(), false);
+    told(place.restore(&[]), &place.member(), true);
+    assert!(place.member().join("snap/db").exists());
+
+    let bytes = std::fs::read(RICH).unwrap();
+    let server = Fake::sending(fake::good(&bytes[..bytes.len() - 32]));
+    let saved = place.root().join("saved.db");
+    let save = Rescue::new(["save", "--endpoints", &server.endpoint()]);
+    told(save.arg(&saved), &saved, true);
+    assert_eq!(std::fs::read(&saved).unwrap(), bytes);
 }

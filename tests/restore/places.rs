@@ -300,7 +300,7 @@ fn json_keys_are_stable() {
         .run()
         .ok()
         .json();
-    let expected = "dbBytes dryRun otherMembers path plan restored start undo verdict";
+    let expected = "dbBytes dryRun otherMembers path plan remarks restored start undo verdict";
     let found: Vec<_> = keys(&json).into_iter().map(String::as_str).collect();
     assert_eq!(found.join(" "), expected);
     let expected = "alarmsDropped bump bytesFree bytesNeeded clusterId initialCluster memberDir memberId members \
