@@ -205,7 +205,7 @@ fn runbook_lines_work_as_they_stand() {
         .stderr_is("");
     api("snapshot restore --data-dir from-backup good.db")
         .ok()
-        .stderr_is("");
+        .stderr_has("warning: the member's peer URL is http://localhost:2380, as none was given");
     assert!(dir.path().join("from-backup/member/snap/db").is_file());
     // etcdctl takes its global flags in front of everything.
     api("--endpoints https://127.0.0.1:2379 --cacert c snapshot status good.db")
@@ -414,7 +414,10 @@ fn commands_that_are_printed_can_be_pasted() {
     let env = [("PATH", format!("{path}:/usr/bin:/bin"))];
     let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
 
-    // The other member, from the printed command, in a directory that stands for its machine.
+    // The other member, from the printed command, in a directory that stands for its machine; its data
+    // dir is called as it is here, in full.
+    let (data_dir, kept) = (odd.join("m 1"), odd.join("kept"));
+    std::fs::rename(&data_dir, &kept).unwrap();
     let other = &first["otherMembers"][0];
     assert_eq!(other["name"], "m2");
     let machine = dir.path().join("machine 2");
@@ -425,6 +428,8 @@ fn commands_that_are_printed_can_be_pasted() {
     assert_eq!(second["plan"]["clusterId"], first["plan"]["clusterId"]);
     assert_eq!(second["plan"]["name"], "m2");
     assert_ne!(second["plan"]["memberId"], first["plan"]["memberId"]);
+    std::fs::remove_dir_all(&data_dir).unwrap();
+    std::fs::rename(&kept, &data_dir).unwrap();
 
     // A second restore moves the first one aside; the printed command brings it back.
     std::fs::write(odd.join("m 1/member/mark"), "first").unwrap();

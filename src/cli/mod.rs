@@ -38,6 +38,7 @@ use crate::catalogue::telling::Telling;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
+use crate::report::Severity;
 use crate::snapshot::{Sum, Verdict};
 use crate::source::{Input, Source};
 
@@ -123,10 +124,15 @@ fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let stdout = ui::stdout_for_bytes()?;
     let outcome = ops::save::run(request, &Limits::default(), &progress, &stdout)?;
     progress.finish();
-    let text = render::save::text(request, &outcome, format(output));
-    match request.output {
+    let format = format(output);
+    tell_findings(&render::save::name(request), &outcome.verdict, format);
+    let text = render::save::text(request, &outcome, format);
+    match &request.output {
         ops::save::Output::Stdout => ui::answer_aside(&text),
-        ops::save::Output::File(_) | ops::save::Output::Archive(_) => ui::answer(&text)?,
+        ops::save::Output::File(path) | ops::save::Output::Archive(path) => {
+            let whole = path.display().to_string();
+            ui::answer(&text).map_err(|error| done_all_the_same(error, &whole))?;
+        }
     }
     Ok(Exit::of(outcome.verdict.sum))
 }
@@ -180,7 +186,7 @@ fn status(mut request: ops::status::Request, output: Output) -> Result<Exit> {
     ui::answer(&render::status::text(&request, &outcome, format))?;
     let name = input_name(&request.source.input);
     if format != Format::Json && (format != Format::Table || outcome.report.is_damaged()) {
-        ui::findings(&name, &outcome.report);
+        ui::findings(&name, &outcome.report, Severity::Warning);
     }
     if !outcome.report.is_damaged() {
         return Ok(Exit::Done);
@@ -200,7 +206,17 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     let verdict = match ending {
         ops::restore::Ending::Done(outcome) => {
-            return answer(&render::restore::text(&request, &outcome, format));
+            let name = input_name(&request.source.input);
+            tell_findings(&name, &outcome.verdict, format);
+            if format != Format::Json {
+                tell_remarks(&render::restore::remarks(&request, &outcome.plan));
+            }
+            let told = ui::answer(&render::restore::text(&request, &outcome, format));
+            let whole = outcome.plan.member_dir.display().to_string();
+            return match told {
+                Err(error) if !outcome.dry_run => Err(done_all_the_same(error, &whole)),
+                told => told.map(|()| Exit::Done),
+            };
         }
         ops::restore::Ending::BadInput(verdict) => verdict,
     };
@@ -214,6 +230,22 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     ))
 }
 
+/// Nobody heard of it, and a second run would find the first one's work in its way.
+fn done_all_the_same(error: Error, whole: &str) -> Error {
+    error.hint(format!(
+        "the work is done all the same: {whole} is whole, and in place"
+    ))
+}
+
+fn tell_remarks(remarks: &[render::restore::Remark]) {
+    for remark in remarks {
+        ui::warning(&remark.what);
+        if let Some(text) = &remark.hint {
+            ui::hint(text);
+        }
+    }
+}
+
 /// `pack INPUT OUT`
 fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
@@ -224,6 +256,8 @@ fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     match ending {
         ops::pack::Ending::Done(outcome) => {
+            let name = input_name(&request.source.input);
+            tell_findings(&name, &outcome.verdict, format);
             let text = render::pack::packed(&request, &outcome, format);
             answer_beside(request.output.is_none(), &text)
         }
@@ -245,6 +279,7 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     match ending {
         ops::unpack::Ending::Done(verdict) => {
+            tell_findings(&input_name(&request.source.input), &verdict, format);
             let text = render::pack::unpacked(&request, &verdict, format);
             answer_beside(request.output.is_none(), &text)
         }
@@ -273,7 +308,7 @@ fn unusable(input: &Input, verdict: &Verdict, format: Format, hint: &str) -> Res
 
 /// Nothing is made of an input that is not good.
 fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
-    ui::findings(name, &verdict.report);
+    ui::findings(name, &verdict.report, Severity::Warning);
     let summary = render::verify::summary(verdict);
     let word = render::verify::word(verdict.sum);
     let error = Error::damaged(format!("{name} is {word}; nothing was written ({summary})"));
@@ -427,10 +462,18 @@ fn pin(request: &ops::pin::Request, output: Output) -> Result<Exit> {
 const RAW: &str = "it has no SHA-256 at its end, as a raw copy of member/snap/db has none, so nothing shows that it arrived whole; \
                    add --raw to accept it if you know where it comes from";
 
-/// What was found, on standard error, unless the answer on standard output has it.
+/// What was found in an input of which something was made, on standard error: before the answer, which
+/// may be lost, and not if that is the document that has it.
+fn tell_findings(name: &str, verdict: &Verdict, format: Format) {
+    if format != Format::Json {
+        ui::findings(name, &verdict.report, Severity::Note);
+    }
+}
+
+/// The same for `verify`, whose table has the findings too.
 fn tell_verdict(name: &str, verdict: &Verdict, format: Format) {
-    if matches!(format, Format::Simple | Format::Fields) {
-        ui::findings(name, &verdict.report);
+    if format != Format::Table {
+        tell_findings(name, verdict, format);
     }
     if verdict.sum == Sum::Unproven {
         ui::hint(&format!("{name}: {RAW}"));

@@ -112,9 +112,9 @@ fn finding(input: &str, finding: &Finding) {
     }
 }
 
-/// What a check found that is more than a remark, and how much of it is not listed.
-pub fn findings(input: &str, report: &Report) {
-    let telling = |found: &&Finding| found.severity > Severity::Note;
+/// What a check found that is at least this bad, and how much of it is not listed.
+pub fn findings(input: &str, report: &Report, least: Severity) {
+    let telling = |found: &&Finding| found.severity >= least;
     for found in report.listed().iter().filter(telling) {
         finding(input, found);
     }

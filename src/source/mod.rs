@@ -267,7 +267,11 @@ fn guard_against_running_etcd(
         let name = candidate.image.name();
         let holder = lock::name_holders(&pids);
         if !raw {
-            return Err(Error::refused(format!("{name} is in use by {holder}: a running etcd is writing to it"))
+            let who = match lock::may_be_etcd(&pids) {
+                true => "a running etcd is writing to it",
+                false => "whoever has the lock of a db may be writing to it",
+            };
+            return Err(Error::refused(format!("{name} is in use by {holder}: {who}"))
                 .hint("use `etcd-rescue save` while etcd runs, or stop etcd; --raw reads it all the same, at your risk"));
         }
         observer.warn(&format!(
