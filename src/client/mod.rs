@@ -147,7 +147,7 @@ impl Client {
     ///
     /// [`Kind::Unreachable`](crate::error::Kind::Unreachable) when nobody can be asked;
     /// [`Kind::Refused`](crate::error::Kind::Refused) when the endpoints belong to different clusters, or when all that
-    /// answered had better not be saved from. Remarks go to [`Observer::notice`].
+    /// answered had better not be saved from. Remarks go to [`Observer::notice`] and [`Observer::warn`].
     pub fn survey(&self, observer: &dyn Observer) -> Result<Survey> {
         for notice in &self.notices {
             observer.notice(notice);
@@ -165,6 +165,9 @@ impl Client {
         }
         for notice in &survey.notices {
             observer.notice(notice);
+        }
+        for warning in &survey.warnings {
+            observer.warn(warning);
         }
         Ok(survey)
     }

@@ -110,6 +110,23 @@ fn every_failure_is_exit_5_and_leaves_nothing() {
 }
 
 #[test]
+fn what_may_cost_data_is_a_warning() {
+    let dir = temp_dir();
+    let corrupt = Fake::start(Script {
+        errors: vec!["memberID:11 alarm:CORRUPT"],
+        leader: 0,
+        ..Script::default()
+    });
+    let label = format!("{} (fake-b)", corrupt.endpoint());
+    fails(dir.path(), &[&corrupt.endpoint()], 3, "damaged")
+        .stderr_has(&format!(
+            "warning: {label} has a CORRUPT alarm: its data differs"
+        ))
+        .stderr_has(&format!("warning: {label} sees no leader"))
+        .stderr_lacks("WARNING");
+}
+
+#[test]
 fn the_next_member_is_asked_when_one_fails_half_way() {
     let image = real_image();
     let good = fake::good(&image);
