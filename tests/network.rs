@@ -5,6 +5,7 @@ mod auth;
 mod broken;
 mod choice;
 mod good;
+mod odd;
 mod save;
 mod tls;
 

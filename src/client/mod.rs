@@ -24,6 +24,7 @@ use crate::observe::Observer;
 mod connect;
 mod endpoint;
 mod explain;
+mod flaw;
 mod mistrust;
 mod probe;
 mod rank;
@@ -34,6 +35,7 @@ mod survey;
 mod tls;
 mod verifier;
 mod wire;
+mod x509;
 
 use connect::Target;
 use endpoint::Endpoint;
