@@ -254,6 +254,9 @@ fn prove(
             }
             verified
         });
+        if verified.is_ok() {
+            observer.stage("syncing", None);
+        }
         let synced = syncing
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

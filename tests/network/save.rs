@@ -110,6 +110,40 @@ fn every_failure_is_exit_5_and_leaves_nothing() {
 }
 
 #[test]
+fn progress_tells_what_is_being_done() {
+    let image = real_image();
+    let bytes = image.len() as u64;
+    let server = Fake::sending(fake::good(&image));
+    let dir = temp_dir();
+    for (out, after) in [
+        ("out.db", None),
+        ("out.db.zst", None),
+        ("-", Some("writing")),
+    ] {
+        let output = Rescue::new(["save", "--progress=json", out])
+            .arg(format!("--endpoints={}", server.endpoint()))
+            .cwd(dir.path())
+            .run()
+            .code(0);
+        let lines = output.stderr.lines().filter(|line| line.starts_with('{'));
+        let finished: Vec<serde_json::Value> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["finished"] == true)
+            .collect();
+        let stages: Vec<_> = finished.iter().map(|line| &line["stage"]).collect();
+        let mut wanted = vec!["streaming", "checking", "syncing"];
+        wanted.extend(after);
+        assert_eq!(stages, wanted, "{output}");
+        for stage in &finished[..2] {
+            assert_eq!(stage["total"], bytes, "{output}");
+            let done = stage["bytes"].as_u64().unwrap();
+            assert!(done <= bytes && done >= bytes / 2, "{output}");
+        }
+        assert_eq!(finished[0]["bytes"], bytes, "{output}");
+    }
+}
+
+#[test]
 fn what_may_cost_data_is_a_warning() {
     let dir = temp_dir();
     let corrupt = Fake::start(Script {
