@@ -10,11 +10,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::dirs::free_space;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
 /// Bytes of a stream that are judged before the rest is kept: both metas of a db with the largest pages.
 const HEAD: usize = 128 << 10;
+
+/// What helps where a temporary file does not fit.
+pub const MORE_ROOM: &str = "point TMPDIR at a directory with more room";
 
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
 /// gets the first `HEAD` bytes, if there are that many: an endless stream of nothing must not fill a disk.
@@ -58,16 +62,25 @@ pub fn keep(
                 judge(&head)?;
             }
         }
-        file.write_all(piece).map_err(|e| {
-            Error::failed(format!(
-                "cannot keep {name} in a temporary file in {}",
-                dir.display()
-            ))
-            .because(e)
-            .hint("point TMPDIR at a directory with more room")
-        })?;
+        file.write_all(piece).map_err(|e| not_kept(name, &dir, e))?;
         observer.advance(len as u64);
     }
+}
+
+/// A temporary file that cannot be written.
+pub fn not_kept(name: &str, dir: &Path, source: std::io::Error) -> Error {
+    let what = format!(
+        "cannot keep {name} in a temporary file in {}",
+        dir.display()
+    );
+    Error::failed(what).because(source).hint(MORE_ROOM)
+}
+
+/// The same directories, those first that have room for so many bytes.
+pub fn roomy_first(dirs: &[PathBuf], bytes: u64) -> Vec<PathBuf> {
+    let mut dirs = dirs.to_vec();
+    dirs.sort_by_key(|dir| !free_space(dir).is_ok_and(|free| free >= bytes));
+    dirs
 }
 
 /// An [`Error`] inside comes out as it is: whoever made it knew more.
