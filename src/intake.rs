@@ -10,8 +10,9 @@ use crate::archive::manifest::{Manifest, Source};
 use crate::archive::{self, Archive, Written};
 use crate::client::{self, Client, ConnectOptions, Received, Sink};
 use crate::error::{Error, Kind, Result};
+use crate::io::outlet::Outlet;
 use crate::io::staged::StagedFile;
-use crate::io::{Image, dirs, fault};
+use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::{Observer, Silent};
 use crate::packed::{self, By};
@@ -68,29 +69,21 @@ fn is_the_members_fault(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unreachable | Kind::Damaged)
 }
 
-/// Streams from `from` into `out`, which writes into the empty `file`, and proves what was written.
-/// `name` is what messages call it, `dir` where it lies.
+/// Streams from `from` into `out`, which is empty, and proves what was written.
 pub fn plain(
     client: &Client,
     from: &client::Candidate,
-    (file, out): (&File, &mut dyn Write),
-    (name, dir): (&Path, &Path),
+    out: &mut Outlet,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Verdict> {
-    let room = |needed: u64| {
-        let free = dirs::free_space(dir)?;
-        match needed > free {
-            true => Err(no_room(dir, needed, free)),
-            false => Ok(()),
-        }
-    };
-    let received = receive(client, from, out, name, &room, observer)?;
+    let received = receive(client, from, out, observer)?;
+    let (file, name) = (out.reader()?, out.name());
     let image = |file: File| {
         let image = Image::from_file(file, name.display().to_string())?;
         Ok((image, None))
     };
-    prove(file, name, from, &received, image, limits, observer)
+    prove(&file, &name, from, &received, image, limits, observer)
 }
 
 /// A snapshot that was packed while it came in.
@@ -119,7 +112,12 @@ pub fn packed(
     let at = jiff::Timestamp::now();
     let written = |e| fault::write_error(name, e);
     let mut writer = archive::Writer::new(&mut *staged, options)?;
-    let received = receive(client, from, &mut writer, name, room, observer)?;
+    let mut sink = FileSink {
+        out: &mut writer,
+        name,
+        room,
+    };
+    let received = receive(client, from, &mut sink, observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
     let dir = staged.dir().to_owned();
     let image = |file| unpacked(file, (name, &dir), &frames, limits);
@@ -185,27 +183,27 @@ fn source(from: &client::Candidate) -> Source {
     }
 }
 
-fn no_room(dir: &Path, needed: u64, free: u64) -> Error {
-    Error::refused(format!(
-        "not enough space in {}: {needed} bytes needed, {free} free",
-        dir.display()
-    ))
-    .hint("free some space, or save to another place")
-}
-
-/// Streams into `out`, trailer included.
+/// Streams into `sink`, trailer included.
 fn receive(
     client: &Client,
     from: &client::Candidate,
-    out: &mut dyn Write,
-    name: &Path,
-    room: &dyn Fn(u64) -> Result<()>,
+    sink: &mut dyn Sink,
     observer: &dyn Observer,
 ) -> Result<Received> {
-    let mut sink = FileSink { out, name, room };
-    let received = client.snapshot(from, &mut sink, observer)?;
+    let received = client.snapshot(from, sink, observer)?;
     sink.chunk(&received.trailer)?;
     Ok(received)
+}
+
+impl Sink for Outlet {
+    fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
+        self.reserve(total_image_bytes.saturating_add(TRAILER))
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes)
+            .map_err(|e| fault::write_error(&self.name(), e))
+    }
 }
 
 /// Writes what comes in, if there is room for it.
@@ -261,6 +259,9 @@ fn prove(
             }
             verified
         });
+        if verified.is_ok() {
+            observer.stage("syncing", None);
+        }
         let synced = syncing
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 /// Watches an operation: progress goes out, interruption comes in. Shared by the threads of one operation.
 pub trait Observer: Sync {
     /// A new stage begins: `streaming`, `checking`, `writing`, `syncing`. `total` is in bytes, if known.
+    /// One in which nothing is done yet goes on when it is told once more.
     fn stage(&self, name: &str, total: Option<u64>);
 
     /// `bytes` more are done in this stage.

@@ -130,6 +130,8 @@ fn each_exit_code_is_reached() {
         ("restore raw.db --data-dir new", 3),
         ("restore good.db --data-dir old", 4),
         ("save --endpoints 127.0.0.1:1 good.db", 4),
+        ("save --endpoints 127.0.0.1:1 new/", 4),
+        ("save --endpoints 127.0.0.1:1 good.db/new.db", 4),
         ("save --endpoints 127.0.0.1:1 new.db", 5),
         // Of several inputs the worst counts, whatever their order.
         ("verify good.db nowhere.db", 1),

@@ -24,6 +24,7 @@ use crate::observe::Observer;
 mod connect;
 mod endpoint;
 mod explain;
+mod flaw;
 mod mistrust;
 mod probe;
 mod rank;
@@ -34,6 +35,7 @@ mod survey;
 mod tls;
 mod verifier;
 mod wire;
+mod x509;
 
 use connect::Target;
 use endpoint::Endpoint;
@@ -147,7 +149,7 @@ impl Client {
     ///
     /// [`Kind::Unreachable`](crate::error::Kind::Unreachable) when nobody can be asked;
     /// [`Kind::Refused`](crate::error::Kind::Refused) when the endpoints belong to different clusters, or when all that
-    /// answered had better not be saved from. Remarks go to [`Observer::notice`].
+    /// answered had better not be saved from. Remarks go to [`Observer::notice`] and [`Observer::warn`].
     pub fn survey(&self, observer: &dyn Observer) -> Result<Survey> {
         self.survey_hearing(observer, &mut |_, _| {})
     }
@@ -179,6 +181,9 @@ impl Client {
         }
         for notice in &survey.notices {
             observer.notice(notice);
+        }
+        for warning in &survey.warnings {
+            observer.warn(warning);
         }
         Ok(survey)
     }
