@@ -133,7 +133,7 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         .as_ref()
         .map(|entry| now.duration_since(entry.backup.at));
     Ok(Outcome {
-        late: late(&freshness, request.max_age, entries.len()),
+        late: late(&freshness, request.max_age, &entries),
         now,
         newest,
         age,
@@ -145,11 +145,17 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
 }
 
 /// Why the newest one is not young enough.
-fn late(freshness: &Freshness, max: Duration, archives: usize) -> Option<String> {
+fn late(freshness: &Freshness, max: Duration, entries: &[Entry]) -> Option<String> {
     match freshness {
         Freshness::Fresh(_) => None,
-        Freshness::Missing if archives == 0 => Some("there is no backup".into()),
-        Freshness::Missing => Some(format!("none of {archives} archives is a verified backup")),
+        Freshness::Missing if entries.is_empty() => Some("there is no backup".into()),
+        Freshness::Missing if entries.iter().any(|entry| entry.item().is_good()) => Some(
+            "nobody knows how old the verified archives are: pack made them, of snapshots without a date".into(),
+        ),
+        Freshness::Missing => Some(format!(
+            "none of {} archives is a verified backup",
+            entries.len()
+        )),
         Freshness::Future => {
             Some("every verified backup is dated in the future: a clock is or was wrong".into())
         }

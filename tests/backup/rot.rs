@@ -224,7 +224,8 @@ fn what_was_packed_by_hand_has_no_date() {
         .arg("--full")
         .run()
         .code(6)
-        .stdout_has("1 good");
+        .stdout_has("1 good")
+        .stderr_has("pack made them");
     site.verb("verify")
         .arg("--latest")
         .run()

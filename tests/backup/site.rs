@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_rescue::archive::{self, Archive};
-use etcd_rescue::io::Image;
-use etcd_rescue::limits::Limits;
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::util::archives::retold;
 use crate::util::etcd::Etcd;
 use crate::util::process::Output;
 use crate::util::run::Rescue;
@@ -154,14 +152,9 @@ impl Site {
     /// Makes a copy of an archive that says it was taken at another time. It has no record yet.
     #[track_caller]
     pub fn redated(&self, file: &str, name: &str, at: Timestamp) {
-        let path = self.at(file);
-        let opened = Archive::open(Image::open(&path).unwrap(), &Limits::default()).unwrap();
-        let mut manifest = opened.manifest().unwrap().clone();
-        let frames: u32 = manifest.frames.list.iter().map(|(length, _)| *length).sum();
-        manifest.made.at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes.truncate(frames as usize);
-        bytes.extend(archive::tail(&manifest).unwrap());
+        let bytes = retold(&self.at(file), |manifest| {
+            manifest.made.at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        });
         std::fs::write(self.at(name), bytes).unwrap();
     }
 
