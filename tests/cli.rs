@@ -52,6 +52,26 @@ fn wrong_usage_is_exit_code_2_with_a_hint() {
             "no flag -e",
             "two dashes: --endpoints",
         ),
+        (
+            "restore --revision-bump 5 --data-dir d x",
+            "no flag --revision-bump",
+            "--bump-revision",
+        ),
+        (
+            "save --discovery-srv example.com o",
+            "--discovery-srv is a flag of etcdctl",
+            "dig SRV",
+        ),
+        (
+            "save --auth-jwt-token x o",
+            "--auth-jwt-token is a flag of etcdctl",
+            "--password-file",
+        ),
+        (
+            "save --max-recv-bytes 5 o",
+            "--max-recv-bytes is a flag of etcdctl",
+            "leave it out",
+        ),
         ("save --cacert", "--cacert needs a value", "--cacert FILE"),
         (
             "save --dial-timeout 5 o",
@@ -94,6 +114,23 @@ fn wrong_usage_is_exit_code_2_with_a_hint() {
         assert!(second.contains(hint), "{output}");
         assert_eq!(lines.next(), None, "{output}");
     }
+}
+
+#[test]
+fn a_password_file_that_cannot_be_read_is_named_with_its_flag() {
+    let dir = temp_dir();
+    let save = typed(dir.path(), "save --user root o");
+    save.clone()
+        .arg("--password-file=nope")
+        .run()
+        .code(1)
+        .stderr_has("error: --password-file: cannot read nope: No such file")
+        .stderr_has("hint: ");
+    save.env("ETCDCTL_PASSWORD_FILE", "nope")
+        .run()
+        .code(1)
+        .stderr_has("error: ETCDCTL_PASSWORD_FILE: cannot read nope: No such file")
+        .stderr_has("hint: ");
 }
 
 #[test]

@@ -451,7 +451,7 @@ fn credentials(raw: &Raw, machine: &Machine) -> Result<Option<(String, Password)
             return Err(Error::usage("--password and --password-file: which one?"));
         }
         (Some(password), None) => password.clone(),
-        (None, Some(file)) => password_in(file)?,
+        (None, Some(file)) => password_in(file, &machine.env)?,
         (None, None) => match user.split_once(':') {
             Some((name, password)) => {
                 return Ok(Some((name.into(), Password(password.into()))));
@@ -462,9 +462,18 @@ fn credentials(raw: &Raw, machine: &Machine) -> Result<Option<(String, Password)
     Ok(Some((user.clone(), Password(password))))
 }
 
-/// The one line of a password file.
-fn password_in(file: &PathBuf) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|error| Error::io("read", file, error))?;
+/// The one line of a password file. An error names the flag, or the variable that it came from.
+fn password_in(file: &Path, env: &Environment) -> Result<String> {
+    const VARIABLE: &str = "ETCDCTL_PASSWORD_FILE";
+    let name = match env.get(VARIABLE).is_some_and(|value| value == file) {
+        true => VARIABLE,
+        false => "--password-file",
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::io("read", file, error)
+            .within(name)
+            .hint("it must be a file that this user may read, with one line: the password")
+    })?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.contains('\n') || line.is_empty() {
@@ -474,7 +483,7 @@ fn password_in(file: &PathBuf) -> Result<String> {
             "more than one line"
         };
         return Err(Error::usage(format!(
-            "--password-file {}: {found} in it, one line was expected",
+            "{name} {}: {found} in it, one line was expected",
             file.display()
         )));
     }

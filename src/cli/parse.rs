@@ -225,10 +225,11 @@ fn all_commands() -> String {
 
 fn unknown_long(name: &str) -> Error {
     let error = Error::usage(format!("there is no flag --{name}"));
-    if flags::ELSEWHERE.contains(&name) {
+    if let Some(instead) = flags::instead(name) {
         return Error::usage(format!(
             "--{name} is a flag of etcdctl or etcdutl that this version of etcd-rescue does not have"
-        ));
+        ))
+        .hint(instead);
     }
     let names = flags::all().map(|flag| flag.long);
     match nearest(name, names.chain(["help", "version"])) {

@@ -130,9 +130,11 @@ pub fn progress_json(json: &str) {
 
 /// Draws the progress line, or draws it anew.
 pub fn progress_line(text: &str) {
-    let columns = rustix::termios::tcgetwinsize(io::stderr())
-        .map_or(80, |size| usize::from(size.ws_col))
-        .max(20);
+    // Serial consoles have a size of 0, which is none.
+    let columns = match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).max(20),
+        _ => 80,
+    };
     let text: String = tame(text).chars().take(columns - 1).collect();
     let mut stands = LINE_STANDS.lock().unwrap_or_else(PoisonError::into_inner);
     *stands = true;

@@ -28,6 +28,18 @@ pub fn tls_error(target: &Target, tls: &Tls, error: &rustls::Error) -> Error {
                 words(&format!("{why:?}"))
             ),
         ),
+        rustls::Error::InvalidMessage(why) => at(
+            target,
+            format!(
+                "the server sent what is no TLS: {}",
+                words(&format!("{why:?}"))
+            ),
+        ),
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => at(
+            target,
+            "the server broke a rule of TLS: a message came out of turn",
+        ),
         other => at(target, format!("TLS failed: {other}")),
     }
 }
@@ -247,4 +259,18 @@ fn date(time: rustls::pki_types::UnixTime) -> String {
             || format!("{} s after 1970", time.as_secs()),
             |t| t.to_string(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_for_programmers_become_words() {
+        assert_eq!(words("BadCertificate"), "bad certificate");
+        assert_eq!(words("Tls12NotOffered { x: [1] }"), "tls12 not offered");
+        assert_eq!(words("Other(OtherError(X))"), "other");
+        assert_eq!(named(AlertDescription::UnknownCA), "unknown CA");
+        assert_eq!(named(AlertDescription::Unknown(200)), "number 200");
+    }
 }

@@ -38,7 +38,7 @@ mod wire;
 mod x509;
 
 use connect::Target;
-use endpoint::Endpoint;
+use endpoint::{Address, Endpoint};
 use session::Session;
 use tls::Tls;
 
@@ -94,6 +94,7 @@ pub struct Client {
     targets: Vec<Target>,
     user: Option<(String, Password)>,
     notices: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Client {
@@ -108,23 +109,21 @@ impl Client {
             ));
         }
         let tls_flags = options.has_tls_flags();
+        // An endpoint without a scheme is spoken to as the first one is, but never in plaintext despite a flag.
+        let mut tls_by_default = tls_flags;
+        if let Some(first) = options.endpoints.first() {
+            tls_by_default |= Endpoint::parse(first, tls_flags)?.tls_name.is_some();
+        }
         let endpoints = options
             .endpoints
             .iter()
-            .map(|typed| Endpoint::parse(typed, tls_flags))
+            .map(|typed| Endpoint::parse(typed, tls_by_default))
             .collect::<Result<Vec<Endpoint>>>()?;
-        let mut notices = Vec::new();
         let tls = match endpoints.iter().any(|e| e.tls_name.is_some()) {
             true => Some(Arc::new(Tls::load(&options)?)),
             false => None,
         };
-        for plain in endpoints.iter().filter(|e| e.tls_name.is_none()) {
-            if tls_flags {
-                notices.push(format!(
-                    "{plain} is spoken to in plaintext, because of its scheme; the TLS flags do not apply"
-                ));
-            }
-        }
+        let (notices, warnings) = plaintext(&endpoints, &options)?;
         let target = |endpoint| Target {
             endpoint,
             tls: tls.clone(),
@@ -142,6 +141,7 @@ impl Client {
             targets,
             user: options.user,
             notices,
+            warnings,
         })
     }
 
@@ -162,6 +162,9 @@ impl Client {
     ) -> Result<Survey> {
         for notice in &self.notices {
             observer.notice(notice);
+        }
+        for warning in &self.warnings {
+            observer.warn(warning);
         }
         let answers = self.watched(observer, self.ask_all())??;
         let endpoints: Vec<Endpoint> = self.targets.iter().map(|t| t.endpoint.clone()).collect();
@@ -239,6 +242,37 @@ impl Client {
             }
         })
     }
+}
+
+/// What is to be said of endpoints in plaintext: notices, and warnings where others speak TLS. One list of endpoints is one
+/// cluster, with one password: what is worth TLS on the way to one member is refused to another without.
+fn plaintext(
+    endpoints: &[Endpoint],
+    options: &ConnectOptions,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let secure = endpoints.iter().find(|e| e.tls_name.is_some());
+    let mut plain = endpoints.iter().filter(|e| e.tls_name.is_none());
+    let Some(secure) = secure else {
+        let notices = plain.filter(|_| options.has_tls_flags()).map(|plain| {
+            format!(
+                "{plain} is spoken to in plaintext, because of its scheme; the TLS flags do not apply"
+            )
+        });
+        return Ok((notices.collect(), Vec::new()));
+    };
+    let on_the_wire = |e: &&Endpoint| matches!(e.address, Address::Tcp(..));
+    if options.user.is_some()
+        && let Some(plain) = plain.clone().find(on_the_wire)
+    {
+        return Err(Error::usage(format!(
+            "the password would go in plaintext to {plain}, though {secure} is spoken to over TLS"
+        ))
+        .hint("begin every endpoint with https://, or leave this one out"));
+    }
+    let warnings = plain
+        .by_ref()
+        .map(|plain| format!("{plain} is spoken to in plaintext, though {secure} is not"));
+    Ok((Vec::new(), warnings.collect()))
 }
 
 impl Drop for Client {

@@ -3,7 +3,7 @@
 /// What one member said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The endpoint as it was typed.
+    /// The endpoint as it was typed, with its port.
     pub endpoint: String,
     /// Its place in [`super::ConnectOptions::endpoints`].
     pub index: usize,

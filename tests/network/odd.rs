@@ -199,3 +199,13 @@ fn a_server_certificate_with_an_unknown_critical_extension() {
         .says("the server's certificate has an extension marked critical that this program does not know")
         .hints("reissue it without");
 }
+
+#[test]
+fn a_server_certificate_for_clients_only() {
+    let shop = Workshop::new("rsa:2048", "-sha256");
+    let extensions = format!("{SANS}extendedKeyUsage=clientAuth\n");
+    let client = shop.issue("client", "rsa:2048", "-sha256", Some(&extensions));
+    refusal(&client, &shop.ca())
+        .says("client authentication")
+        .hints("serverAuth");
+}
