@@ -20,6 +20,7 @@ pub mod lock;
 pub mod metrics;
 pub mod policy;
 pub mod prune;
+pub mod record;
 pub mod records;
 pub mod run;
 pub mod scan;
