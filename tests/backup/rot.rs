@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
 use super::site::{CATALOGUE, OLD_CATALOGUE, Site};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
@@ -172,6 +175,29 @@ fn a_pinned_archive_that_is_gone_is_missed_until_it_is_unpinned() {
         .stderr_has(&first)
         .stderr_has(&second);
     full().stderr_is("");
+}
+
+/// Years of backups leave no more records than archives, and those of the last three months.
+#[test]
+fn what_is_gone_for_long_is_forgotten() {
+    let server = server();
+    let site = Site::new();
+    site.made(&server.url());
+    let path = site.at(CATALOGUE);
+    let mut catalogue: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let now = Timestamp::now();
+    for (id, days) in [("aa", 100), ("bb", 50)] {
+        let at = now - SignedDuration::from_hours(24 * days);
+        catalogue["records"][id] = json!({"verified": {"at": at.to_string(), "how": "backup"}});
+    }
+    std::fs::write(&path, catalogue.to_string()).unwrap();
+    site.made(&server.url());
+    let catalogue: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let records = catalogue["records"].as_object().unwrap();
+    assert!(
+        !records.contains_key("aa") && records.contains_key("bb"),
+        "{catalogue:#}"
+    );
 }
 
 #[test]

@@ -163,6 +163,7 @@ impl Run<'_> {
         let mut catalogue = Catalogue::load(lock.dir())?;
         catalogue.can_be_written(lock.dir())?;
         self.warn(report, catalogue.problem());
+        catalogue.tidy(&entry::present(&found), Timestamp::now());
         self.warn(report, entry::missing_pins(&found, &catalogue));
         self.warn(report, entry::unsound(&found, &catalogue));
         let entries = entry::entries(&found, &catalogue);
