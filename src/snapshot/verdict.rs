@@ -161,7 +161,12 @@ impl Verdict {
             let what = "there is no wal directory beside snap (is it at etcd's --wal-dir?): whether it had more than the db cannot be told";
             return self.report.lead(Severity::Warning, Place::file(), what);
         };
-        let applied = self.facts.consistent_index.unwrap_or(0);
+        let Some(applied) = self.facts.consistent_index else {
+            // A finding of its own, or lost with the pages that are damaged.
+            let what =
+                "whether the WAL has more than the db cannot be told: no consistent_index was read";
+            return self.report.warning(Place::bucket(b"meta"), what);
+        };
         // 3.4, which has no term, moves the index only with a change of keys, and writes the others at once.
         let least = match self.facts.term {
             Some(_) => Change::Grants,

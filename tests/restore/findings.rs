@@ -53,6 +53,23 @@ fn what_was_found_in_a_good_input_is_told() {
     }
 }
 
+/// A db that is read in part says nothing of the log beside it: not that all of that is lost.
+#[test]
+fn a_damaged_db_is_not_compared_with_its_wal() {
+    let place = Place::new();
+    place.restore_of(RICH, &[]).run().ok();
+    let db = place.member().join("snap/db");
+    let mut bytes = std::fs::read(&db).unwrap();
+    let root = 2 * 4096;
+    bytes[root..].fill(0);
+    std::fs::write(&db, bytes).unwrap();
+    let data = place.data().display().to_string();
+    rescue(["verify", "--raw", &data])
+        .code(3)
+        .stderr_has("cannot be told: no consistent_index was read")
+        .stderr_lacks("entries that may change data");
+}
+
 /// Nobody hears of it: then at least that it was done.
 #[test]
 fn an_answer_that_cannot_be_written_does_not_undo_the_work() {
