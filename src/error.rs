@@ -81,7 +81,12 @@ impl Error {
 
     /// An operating-system error while doing `what` to `path`: `cannot open /x: No such file …`.
     pub fn io(what: &str, path: &Path, source: std::io::Error) -> Error {
-        Error::failed(format!("cannot {what} {}", path.display())).because(source)
+        let denied = source.kind() == std::io::ErrorKind::PermissionDenied;
+        let error = Error::failed(format!("cannot {what} {}", path.display())).because(source);
+        match denied {
+            true => error.hint("run it as root, or as a user who may do that"),
+            false => error,
+        }
     }
 
     /// The next thing to type or to look at.
@@ -124,10 +129,15 @@ impl Error {
 
     /// The innermost operating-system error, if one is in the chain.
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
+        self.io_source().map(std::io::Error::kind)
+    }
+
+    /// The system's own error among the causes, if there is one.
+    pub fn io_source(&self) -> Option<&std::io::Error> {
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                return Some(io.kind());
+                return Some(io);
             }
             next = cause.source();
         }
@@ -163,6 +173,17 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_not_is_told_who_may() {
+        let hint = |kind: std::io::ErrorKind| {
+            let error = Error::io("open", Path::new("/x"), kind.into());
+            error.hint_text().map(str::to_string)
+        };
+        let denied = hint(std::io::ErrorKind::PermissionDenied).unwrap();
+        assert!(denied.starts_with("run it as root"), "{denied}");
+        assert_eq!(hint(std::io::ErrorKind::NotFound), None);
+    }
 
     #[test]
     fn a_cause_is_shown_once() {

@@ -10,8 +10,9 @@ use crate::archive::manifest::{Manifest, Source};
 use crate::archive::{self, Archive, Written};
 use crate::client::{self, Client, ConnectOptions, Received, Sink};
 use crate::error::{Error, Kind, Result};
+use crate::io::outlet::Outlet;
 use crate::io::staged::StagedFile;
-use crate::io::{Image, dirs, fault};
+use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::{Observer, Silent};
 use crate::packed::{self, By};
@@ -41,21 +42,23 @@ pub fn take<T>(
     attempt: &mut dyn FnMut(&Client, &client::Candidate) -> Result<T>,
 ) -> Result<Taken<T>> {
     let client = Client::new(connect.clone())?;
-    let survey = client.survey(observer)?;
-    let silent = survey.left_out.into_iter().filter(|left| !left.answered);
-    silent.for_each(|left| vain(left.endpoint, left.because));
+    let survey = client.survey_hearing(observer, vain)?;
     let mut candidates = survey.candidates.into_iter().peekable();
     while let Some(from) = candidates.next() {
-        match (attempt(&client, &from), candidates.peek()) {
-            (Ok(got), _) => return Ok(Taken { from, got }),
-            (Err(e), Some(next)) if is_the_members_fault(&e) && observer.check().is_ok() => {
-                observer.notice(&format!(
-                    "{e}; trying {} next, from the beginning",
-                    next.member.endpoint
-                ));
-                vain(from.member.endpoint, e.to_string());
-            }
-            (Err(e), _) => return Err(e),
+        let error = match attempt(&client, &from) {
+            Ok(got) => return Ok(Taken { from, got }),
+            Err(error) => error,
+        };
+        if !is_the_members_fault(&error) || observer.check().is_err() {
+            return Err(error);
+        }
+        vain(from.member.endpoint, error.to_string());
+        match candidates.peek() {
+            Some(next) => observer.notice(&format!(
+                "{error}; trying {} next, from the beginning",
+                next.member.endpoint
+            )),
+            None => return Err(error),
         }
     }
     Err(Error::unreachable("no endpoint to save from"))
@@ -66,29 +69,21 @@ fn is_the_members_fault(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unreachable | Kind::Damaged)
 }
 
-/// Streams from `from` into `out`, which writes into the empty `file`, and proves what was written.
-/// `name` is what messages call it, `dir` where it lies.
+/// Streams from `from` into `out`, which is empty, and proves what was written.
 pub fn plain(
     client: &Client,
     from: &client::Candidate,
-    (file, out): (&File, &mut dyn Write),
-    (name, dir): (&Path, &Path),
+    out: &mut Outlet,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Verdict> {
-    let room = |needed: u64| {
-        let free = dirs::free_space(dir)?;
-        match needed > free {
-            true => Err(no_room(dir, needed, free)),
-            false => Ok(()),
-        }
-    };
-    let received = receive(client, from, out, name, &room, observer)?;
+    let received = receive(client, from, out, observer)?;
+    let (file, name) = (out.reader()?, out.name());
     let image = |file: File| {
         let image = Image::from_file(file, name.display().to_string())?;
         Ok((image, None))
     };
-    prove(file, name, from, &received, image, limits, observer)
+    prove(&file, &name, from, &received, image, limits, observer)
 }
 
 /// A snapshot that was packed while it came in.
@@ -103,27 +98,32 @@ pub struct Packed {
 }
 
 /// As [`plain`], into an archive: the frames are read back for the proof, then the manifest is written. `room` is
-/// asked once it is known how many bytes the snapshot has; how many the archive will have nobody knows.
+/// asked once it is known how many bytes the snapshot has; how many the archive will have nobody knows. `name` is what
+/// messages call the archive.
 pub fn packed(
     client: &Client,
     from: &client::Candidate,
-    staged: &mut StagedFile,
+    (staged, name): (&mut StagedFile, &Path),
     (by, options): (By, archive::Options),
     room: &dyn Fn(u64) -> Result<()>,
     limits: &Limits,
     observer: &dyn Observer,
 ) -> Result<Packed> {
     let at = jiff::Timestamp::now();
-    let name = staged.target().to_owned();
-    let written = |e| fault::write_error(&name, e);
+    let written = |e| fault::write_error(name, e);
     let mut writer = archive::Writer::new(&mut *staged, options)?;
-    let received = receive(client, from, &mut writer, &name, room, observer)?;
+    let mut sink = FileSink {
+        out: &mut writer,
+        name,
+        room,
+    };
+    let received = receive(client, from, &mut sink, observer)?;
     let (_, frames) = writer.finish_frames().map_err(written)?;
     let dir = staged.dir().to_owned();
-    let image = |file| unpacked(file, (&name, &dir), &frames, limits);
+    let image = |file| unpacked(file, (name, &dir), &frames, limits);
     let verdict = prove(
         staged.file(),
-        &name,
+        name,
         from,
         &received,
         image,
@@ -154,6 +154,12 @@ fn unpacked(
     Ok((image, Some(archive)))
 }
 
+/// The alarms of a cluster as a manifest and a report have them: type, and member id in hex.
+pub fn alarms(member: &client::Member) -> Vec<String> {
+    let alarm = |alarm: &client::Alarm| format!("{} {:x}", alarm.name, alarm.member_id);
+    member.alarms.iter().map(alarm).collect()
+}
+
 /// What the manifest says of the member.
 fn source(from: &client::Candidate) -> Source {
     let member = &from.member;
@@ -163,7 +169,6 @@ fn source(from: &client::Candidate) -> Source {
         (false, true) => "leader",
         (false, false) => "follower",
     };
-    let alarm = |alarm: &client::Alarm| format!("{} {:x}", alarm.name, alarm.member_id);
     Source {
         // A user in front of the host means nothing to etcd, and may have been meant as a secret.
         endpoint: endpoint.map_or(member.endpoint.clone(), |(_, host)| host.into()),
@@ -173,32 +178,32 @@ fn source(from: &client::Candidate) -> Source {
         server_version: member.version.clone(),
         role: role.into(),
         raft_applied_index: member.raft_applied_index,
-        alarms: member.alarms.iter().map(alarm).collect(),
+        alarms: alarms(member),
         ..Source::default()
     }
 }
 
-fn no_room(dir: &Path, needed: u64, free: u64) -> Error {
-    Error::refused(format!(
-        "not enough space in {}: {needed} bytes needed, {free} free",
-        dir.display()
-    ))
-    .hint("free some space, or save to another place")
-}
-
-/// Streams into `out`, trailer included.
+/// Streams into `sink`, trailer included.
 fn receive(
     client: &Client,
     from: &client::Candidate,
-    out: &mut dyn Write,
-    name: &Path,
-    room: &dyn Fn(u64) -> Result<()>,
+    sink: &mut dyn Sink,
     observer: &dyn Observer,
 ) -> Result<Received> {
-    let mut sink = FileSink { out, name, room };
-    let received = client.snapshot(from, &mut sink, observer)?;
+    let received = client.snapshot(from, sink, observer)?;
     sink.chunk(&received.trailer)?;
     Ok(received)
+}
+
+impl Sink for Outlet {
+    fn begin(&mut self, total_image_bytes: u64) -> Result<()> {
+        self.reserve(total_image_bytes.saturating_add(TRAILER))
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes)
+            .map_err(|e| fault::write_error(&self.name(), e))
+    }
 }
 
 /// Writes what comes in, if there is room for it.
@@ -254,6 +259,9 @@ fn prove(
             }
             verified
         });
+        if verified.is_ok() {
+            observer.stage("syncing", None);
+        }
         let synced = syncing
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 /// Watches an operation: progress goes out, interruption comes in. Shared by the threads of one operation.
 pub trait Observer: Sync {
     /// A new stage begins: `streaming`, `checking`, `writing`, `syncing`. `total` is in bytes, if known.
+    /// One in which nothing is done yet goes on when it is told once more.
     fn stage(&self, name: &str, total: Option<u64>);
 
     /// `bytes` more are done in this stage.
@@ -30,7 +31,7 @@ pub struct Bounded<'a> {
     inner: &'a dyn Observer,
     limit: Duration,
     until: Instant,
-    hint: &'static str,
+    late: &'a (dyn Fn(String) -> Error + Sync),
 }
 
 impl<'a> Bounded<'a> {
@@ -40,14 +41,16 @@ impl<'a> Bounded<'a> {
             inner,
             limit,
             until: Instant::now() + limit,
-            hint: "give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same",
+            late: &|what| {
+                Error::unreachable(what).hint("give --command-timeout more time, or leave it out: a stream that stands still is noticed all the same")
+            },
         }
     }
 
-    /// What to do about it, in other words.
+    /// What it means that the time is up, in other words: `late` makes an error of `not done within 5m`.
     #[must_use]
-    pub fn hint(self, hint: &'static str) -> Bounded<'a> {
-        Bounded { hint, ..self }
+    pub fn late(self, late: &'a (dyn Fn(String) -> Error + Sync)) -> Bounded<'a> {
+        Bounded { late, ..self }
     }
 }
 
@@ -63,6 +66,16 @@ pub fn rough(span: Duration) -> String {
     match second.0 {
         0 => format!("{}{}", first.0, first.1),
         _ => format!("{}{} {}{}", first.0, first.1, second.0, second.1),
+    }
+}
+
+/// A limit that a person has set, as [`rough`] has it; one under a second is not nothing: `400ms`.
+pub fn limit(span: Duration) -> String {
+    match (span.as_millis(), span.as_micros(), span.as_nanos()) {
+        (1000.., ..) | (0, 0, 0) => rough(span),
+        (0, 0, nanos) => format!("{nanos}ns"),
+        (0, micros, _) => format!("{micros}us"),
+        (millis, ..) => format!("{millis}ms"),
     }
 }
 
@@ -83,14 +96,16 @@ impl Observer for Bounded<'_> {
         self.inner.warn(text);
     }
 
-    /// [`crate::error::Kind::Unreachable`] when the time is up.
+    /// [`crate::error::Kind::Unreachable`], or what [`Bounded::late`] says, when the time is up.
     fn check(&self) -> Result<()> {
         self.inner.check()?;
         if Instant::now() < self.until {
             return Ok(());
         }
-        let late = format!("not done within {}", rough(self.limit));
-        Err(Error::unreachable(late).hint(self.hint))
+        Err((self.late)(format!(
+            "not done within {}",
+            rough(self.limit)
+        )))
     }
 }
 
@@ -136,5 +151,28 @@ impl Observer for Unobserved {
     fn notice(&self, _text: &str) {}
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_never_nothing_when_it_is_something() {
+        for (span, text) in [
+            (Duration::ZERO, "0s"),
+            (Duration::from_nanos(1), "1ns"),
+            (Duration::from_micros(20), "20us"),
+            (Duration::from_millis(400), "400ms"),
+            (Duration::from_millis(59_400), "59s"),
+            (Duration::from_secs(310), "5m 10s"),
+            (Duration::from_secs(26 * 3600), "26h"),
+            (Duration::from_secs(76 * 3600), "3d 4h"),
+        ] {
+            assert_eq!(limit(span), text);
+        }
+        // An age need not be told as exactly.
+        assert_eq!(rough(Duration::from_millis(400)), "0s");
     }
 }

@@ -52,6 +52,26 @@ fn wrong_usage_is_exit_code_2_with_a_hint() {
             "no flag -e",
             "two dashes: --endpoints",
         ),
+        (
+            "restore --revision-bump 5 --data-dir d x",
+            "no flag --revision-bump",
+            "--bump-revision",
+        ),
+        (
+            "save --discovery-srv example.com o",
+            "--discovery-srv is a flag of etcdctl",
+            "dig SRV",
+        ),
+        (
+            "save --auth-jwt-token x o",
+            "--auth-jwt-token is a flag of etcdctl",
+            "--password-file",
+        ),
+        (
+            "save --max-recv-bytes 5 o",
+            "--max-recv-bytes is a flag of etcdctl",
+            "leave it out",
+        ),
         ("save --cacert", "--cacert needs a value", "--cacert FILE"),
         (
             "save --dial-timeout 5 o",
@@ -97,6 +117,23 @@ fn wrong_usage_is_exit_code_2_with_a_hint() {
 }
 
 #[test]
+fn a_password_file_that_cannot_be_read_is_named_with_its_flag() {
+    let dir = temp_dir();
+    let save = typed(dir.path(), "save --user root o");
+    save.clone()
+        .arg("--password-file=nope")
+        .run()
+        .code(1)
+        .stderr_has("error: --password-file: cannot read nope: No such file")
+        .stderr_has("hint: ");
+    save.env("ETCDCTL_PASSWORD_FILE", "nope")
+        .run()
+        .code(1)
+        .stderr_has("error: ETCDCTL_PASSWORD_FILE: cannot read nope: No such file")
+        .stderr_has("hint: ");
+}
+
+#[test]
 fn help_and_version_are_answers() {
     for (args, text) in [
         (&["-h"][..], "Usage: etcd-rescue COMMAND"),
@@ -130,6 +167,8 @@ fn each_exit_code_is_reached() {
         ("restore raw.db --data-dir new", 3),
         ("restore good.db --data-dir old", 4),
         ("save --endpoints 127.0.0.1:1 good.db", 4),
+        ("save --endpoints 127.0.0.1:1 new/", 4),
+        ("save --endpoints 127.0.0.1:1 good.db/new.db", 4),
         ("save --endpoints 127.0.0.1:1 new.db", 5),
         // Of several inputs the worst counts, whatever their order.
         ("verify good.db nowhere.db", 1),
@@ -205,7 +244,7 @@ fn runbook_lines_work_as_they_stand() {
         .stderr_is("");
     api("snapshot restore --data-dir from-backup good.db")
         .ok()
-        .stderr_is("");
+        .stderr_has("warning: the member's peer URL is http://localhost:2380, as none was given");
     assert!(dir.path().join("from-backup/member/snap/db").is_file());
     // etcdctl takes its global flags in front of everything.
     api("--endpoints https://127.0.0.1:2379 --cacert c snapshot status good.db")
@@ -414,7 +453,10 @@ fn commands_that_are_printed_can_be_pasted() {
     let env = [("PATH", format!("{path}:/usr/bin:/bin"))];
     let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
 
-    // The other member, from the printed command, in a directory that stands for its machine.
+    // The other member, from the printed command, in a directory that stands for its machine; its data
+    // dir is called as it is here, in full.
+    let (data_dir, kept) = (odd.join("m 1"), odd.join("kept"));
+    std::fs::rename(&data_dir, &kept).unwrap();
     let other = &first["otherMembers"][0];
     assert_eq!(other["name"], "m2");
     let machine = dir.path().join("machine 2");
@@ -425,6 +467,8 @@ fn commands_that_are_printed_can_be_pasted() {
     assert_eq!(second["plan"]["clusterId"], first["plan"]["clusterId"]);
     assert_eq!(second["plan"]["name"], "m2");
     assert_ne!(second["plan"]["memberId"], first["plan"]["memberId"]);
+    std::fs::remove_dir_all(&data_dir).unwrap();
+    std::fs::rename(&kept, &data_dir).unwrap();
 
     // A second restore moves the first one aside; the printed command brings it back.
     std::fs::write(odd.join("m 1/member/mark"), "first").unwrap();

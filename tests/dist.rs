@@ -4,6 +4,7 @@
 mod alarms;
 mod bare;
 mod boot;
+mod cron;
 mod install;
 mod kubernetes;
 mod live;

@@ -58,7 +58,14 @@ fn usage() {
         "save --level 20 x.db.zst",
         "pack x.db",
         "backup missing-dir",
+        "save --level 3 x.db",
+        "backup --name=-- dir",
+        "backup --report - dir",
+        "backup --report a.prom --metrics a.prom dir",
         "check --full --sample 3 dir",
+        "check --sample 0 dir",
+        "check --max-age 26 dir",
+        "check --nagios --max-age foo dir",
         "restore - --latest --data-dir d",
         "verify --cacert ca.crt x.db",
         "status -w yaml x.db",
@@ -255,6 +262,7 @@ fn files() -> TempDir {
 /// Runs the lines one after the other in `dir`.
 fn transcript(dir: &Path, lines: &[&str], masks: &Masks) -> String {
     let mut text = String::new();
+    let here = dir.display().to_string();
     for line in lines {
         let output = Rescue::new(line.split_whitespace()).cwd(dir).run();
         let code = output.code.expect("an exit code");
@@ -262,7 +270,7 @@ fn transcript(dir: &Path, lines: &[&str], masks: &Masks) -> String {
         for (name, stream) in [("stdout", &output.stdout_str()), ("stderr", &output.stderr)] {
             if !stream.is_empty() {
                 writeln!(text, "--- {name}").unwrap();
-                text += &masks.apply(stream);
+                text += &masks.apply(&stream.replace(&here, "/HERE"));
             }
         }
         writeln!(text, "--- exit {code}\n").unwrap();

@@ -5,6 +5,7 @@ mod auth;
 mod broken;
 mod choice;
 mod good;
+mod odd;
 mod save;
 mod tls;
 
@@ -40,6 +41,7 @@ fn to(endpoints: &[&str]) -> ConnectOptions {
 #[derive(Default)]
 struct Watcher {
     notices: Mutex<Vec<String>>,
+    warnings: Mutex<Vec<String>>,
     stages: Mutex<Vec<(String, Option<u64>)>>,
     advanced: Mutex<u64>,
     stop: AtomicBool,
@@ -48,6 +50,10 @@ struct Watcher {
 impl Watcher {
     fn notices(&self) -> String {
         self.notices.lock().unwrap().join("\n")
+    }
+
+    fn warnings(&self) -> String {
+        self.warnings.lock().unwrap().join("\n")
     }
 }
 
@@ -60,6 +66,9 @@ impl Observer for Watcher {
     }
     fn notice(&self, text: &str) {
         self.notices.lock().unwrap().push(text.to_owned());
+    }
+    fn warn(&self, text: &str) {
+        self.warnings.lock().unwrap().push(text.to_owned());
     }
     fn check(&self) -> Result<()> {
         match self.stop.load(Ordering::Relaxed) {
@@ -95,6 +104,7 @@ struct Saved {
     received: Received,
     image: Vec<u8>,
     notices: String,
+    warnings: String,
 }
 
 impl Saved {
@@ -123,6 +133,7 @@ fn try_save(options: ConnectOptions) -> Result<Saved> {
         received,
         image: sink.image,
         notices: watcher.notices(),
+        warnings: watcher.warnings(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What `restore` refuses, what it does to a data dir besides, and what it says.
 
+mod findings;
 mod owner;
 mod places;
 mod refusals;

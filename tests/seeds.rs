@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use etcd_rescue::archive::{self, Manifest, Options, Writer, manifest};
+use etcd_rescue::catalogue::compare::Vitals;
 use etcd_rescue::catalogue::records::{Catalogue, How};
 use etcd_rescue::proto::alarm::{self, AlarmMember};
 use etcd_rescue::proto::auth::{Permission, READWRITE, Role, User, UserOptions};
@@ -54,8 +55,19 @@ fn write(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
 fn catalogues() {
     let now = "2026-11-23T05:00:00Z".parse().unwrap();
     let mut catalogue = Catalogue::default();
-    catalogue.made("0123456789abcdef0123456789abcdef", now, Vec::new());
-    catalogue.made("aa", now, vec!["there are no keys in it".into()]);
+    let made = ("0123456789abcdef0123456789abcdef", "etcd-rev7.db.zst");
+    let vitals = Vitals {
+        cluster_id: Some("cdf818194e3a8c32".into()),
+        revision: 7,
+        live_keys: 5,
+    };
+    catalogue.made(made, vitals.clone(), now, Vec::new());
+    catalogue.made(
+        ("aa", "aa"),
+        vitals,
+        now,
+        vec!["there are no keys in it".into()],
+    );
     catalogue.entry("aa").unpin(now);
     catalogue.entry("bb").pin(now);
     catalogue.entry("bb").found_damaged(now, "frame 3");

@@ -11,7 +11,7 @@
 #   oracles      restic, age and rclone, out of their Debian packages, unpacked under target/tools/debian and not installed;
 #                promtool the same way, because installing its package starts a server;
 #                good and bad zstd frames, out of a Go module's test data
-#   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas
+#   dist         what judges dist/: systemd-analyze, shellcheck, promtool, Kubernetes' schemas; cron, unpacked as promtool is
 #   demo         what dist/demo.sh calls besides etcd: openssl
 #   bench        hyperfine, GNU time, zstd, openssl
 #   etcd         every server of tests/etcd/versions.tsv; etcd:3.7 is one of them
@@ -59,10 +59,18 @@ main() {
             build) rust_target x86_64-unknown-linux-musl ;;
             aarch64) rust_target aarch64-unknown-linux-musl ;;
             oracles)
-                unpacked restic usr/bin/restic && unpacked age usr/bin/age && unpacked rclone usr/bin/rclone &&
-                    promtool && zstd_corpora
+                unpacked restic usr/bin/restic
+                unpacked age usr/bin/age
+                unpacked rclone usr/bin/rclone
+                promtool
+                zstd_corpora
                 ;;
-            dist) "$tests/dist/build.sh" && promtool ;;
+            dist)
+                # One a line: in a list with && bash would overlook the failure of all but the last.
+                "$tests/dist/build.sh"
+                promtool
+                unpacked cron usr/sbin/cron
+                ;;
             deny) cargo_tool cargo-deny "$CARGO_DENY" ;;
             fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" && nightly ;;
         esac

@@ -1,12 +1,17 @@
 //! A backup as a person sees it: what its manifest says, together with what is known of it.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::compare::Vitals;
+use super::fresh;
+pub use super::fresh::Freshness;
 use super::keep::{Item, Marks};
 use super::records::{Catalogue, Record};
 use super::run;
-use super::scan::{Backup, Scan};
+use super::scan::{self, Backup, Scan, Stranger};
 
 /// An archive and its record.
 #[derive(Clone, Debug)]
@@ -47,39 +52,76 @@ pub fn previous(entries: &[Entry], now: Timestamp) -> Option<&Entry> {
         .or_else(|| last_verified(entries, now))
 }
 
-/// Whether there is a proved backup that is young enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// The newest proved one has this age.
-    Fresh(SignedDuration),
-    /// The newest proved one has this age.
-    TooOld(SignedDuration),
-    /// Every proved one is dated in the future: a clock is or was wrong, and nobody knows how old they are.
-    Future,
-    /// No backup is proved.
-    Missing,
+/// Whether there is a proved backup that is young enough, see [`fresh`].
+pub fn freshness(entries: &[Entry], max_age: SignedDuration, now: Timestamp) -> Freshness {
+    let items: Vec<Item> = entries.iter().map(Entry::item).collect();
+    fresh::freshness(&items, max_age, now)
 }
 
-/// How old the newest proved backup is. One that is dated in the future has no age, and is passed over: it would
-/// look young for years.
-pub fn freshness(entries: &[Entry], max_age: SignedDuration, now: Timestamp) -> Freshness {
-    match last_verified(entries, now) {
-        None => Freshness::Missing,
-        Some(last) if last.backup.at > now => Freshness::Future,
-        Some(last) => {
-            let age = now.duration_since(last.backup.at);
-            match age <= max_age {
-                true => Freshness::Fresh(age),
-                false => Freshness::TooOld(age),
-            }
-        }
+/// Files that were archives and are none any more: rot took the manifest, or somebody cut them. By the name that
+/// the catalogue has for them, or one that `backup` gives.
+pub fn unsound_files<'s>(
+    scan: &'s Scan,
+    catalogue: &'s Catalogue,
+) -> impl Iterator<Item = &'s Stranger> {
+    scan.strangers.iter().filter(|stranger| {
+        let known = || catalogue.named(&stranger.file_name()).is_some();
+        stranger.was_a_backup() || stranger.unsound && known()
+    })
+}
+
+/// The same in words.
+pub fn unsound(scan: &Scan, catalogue: &Catalogue) -> Option<String> {
+    let files = unsound_files(scan, catalogue);
+    let told = files.map(|file| format!("{} ({})", file.file_name(), file.why));
+    list(told).map(|files| format!("no archives any more: {files}"))
+}
+
+/// Pinned archives that are not there any more, in words.
+pub fn missing_pins(scan: &Scan, catalogue: &Catalogue) -> Option<String> {
+    let present = present(scan);
+    let absent = catalogue.absent(&present);
+    let pinned = absent.filter(|(_, record)| record.pinned.is_some());
+    let files = pinned.map(|(id, record)| record.file.clone().unwrap_or_else(|| id.to_owned()));
+    list(files).map(|files| format!("pinned, and not there any more: {files}"))
+}
+
+/// Odd backups that nobody has accepted, in words.
+pub fn suspicious(entries: &[Entry]) -> Option<String> {
+    let odd = entries.iter().filter(|entry| entry.record.is_suspicious());
+    let told = odd.map(|entry| {
+        let why = entry.record.suspicious.join("; ");
+        format!("{} ({why})", entry.backup.file_name())
+    });
+    list(told).map(|files| format!("suspicious until `unpin FILE` accepts it: {files}"))
+}
+
+/// The ids of the archives that are there.
+pub fn present(scan: &Scan) -> BTreeSet<String> {
+    scan.backups
+        .iter()
+        .map(|backup| backup.id.clone())
+        .collect()
+}
+
+/// The first few, and how many there are.
+pub fn list(all: impl Iterator<Item = String>) -> Option<String> {
+    const FEW: usize = 3;
+    let all: Vec<String> = all.collect();
+    let few = all.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    match all.len() {
+        0 => None,
+        number if number > FEW => Some(format!("{few} and {} more", number - FEW)),
+        _ => Some(few),
     }
 }
 
 /// How many there are of each kind.
-pub fn totals(entries: &[Entry], scan: &Scan) -> run::Totals {
+pub fn totals(entries: &[Entry], scan: &Scan, catalogue: &Catalogue) -> run::Totals {
+    let unsound = unsound_files(scan, catalogue).count() as u64;
     let mut totals = run::Totals {
-        strangers: scan.strangers.len() as u64,
+        damaged: unsound,
+        strangers: (scan.strangers.len() as u64).saturating_sub(unsound),
         ..run::Totals::default()
     };
     for entry in entries {
@@ -104,12 +146,33 @@ impl Entry {
     /// What retention has to know. An archive whose container is visibly broken counts as damaged.
     pub fn marks(&self) -> Marks {
         Marks {
-            by_backup: self.backup.by_backup(),
+            by_backup: self.backup.by_backup() && self.own_path().is_some(),
+            dated: self.backup.dated(),
             verified: self.record.verified.is_some(),
             damaged: self.record.damaged.is_some() || self.backup.flaw.is_some(),
             suspicious: self.record.is_suspicious(),
             pinned: self.record.pinned.is_some(),
         }
+    }
+
+    /// The name that is ours to remove; all others are copies that somebody made. Nothing when ours is gone, or
+    /// when it cannot be told which it was.
+    pub fn own_path(&self) -> Option<&Path> {
+        if self.record.removed.is_some() {
+            return None;
+        }
+        if self.backup.copies.is_empty() {
+            return Some(&self.backup.path);
+        }
+        let names = || self.backup.paths();
+        let is = |path: &Path, name: &str| path.file_name().is_some_and(|it| it == name);
+        let known = self.record.file.as_deref();
+        let known = known.and_then(|file| names().find(|path| is(path, file)));
+        let ours = |path: &&Path| {
+            let name = path.file_name().unwrap_or_default();
+            scan::named_by_backup(&name.to_string_lossy())
+        };
+        known.or_else(|| names().find(ours))
     }
 
     /// The same as retention takes it.

@@ -28,6 +28,8 @@ pub struct Item {
 pub struct Marks {
     /// The manifest says that `backup` made it.
     pub by_backup: bool,
+    /// When its snapshot was taken is known.
+    pub dated: bool,
     /// It was read back and proved, and not found damaged since.
     pub verified: bool,
     /// A check found it damaged.
@@ -47,6 +49,11 @@ impl Item {
     /// Higher for what is newer. Of the same date is newer what was made later, as far as that is known.
     pub fn age(&self) -> (Timestamp, Option<u64>, i64, Reverse<&str>) {
         (self.at, self.order, self.revision, Reverse(&self.id))
+    }
+
+    /// The last backup could be this one.
+    pub fn may_be_latest(&self) -> bool {
+        self.is_good() && self.marks.dated
     }
 
     /// It counts towards the rules.

@@ -36,7 +36,7 @@
 //! # `--max-size`
 //!
 //! Comes after the rules and removes the oldest of what counts until the proved backups fit, pinned, suspicious
-//! and future ones included in the sum; it stops at what no policy may remove. Given alone, it is the only rule.
+//! and future ones included in the sum, what `backup` did not make left out; it stops at what no policy may remove. Given alone, it is the only rule.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -49,9 +49,9 @@ pub use super::policy::{Count, Policy, Rule};
 pub use super::within::Within;
 
 /// The newest proved backup: what `--latest` and `check` go by, and what is never removed. One that is dated
-/// in the future is taken only if there is no other.
+/// in the future is taken only if there is no other; one that was packed by hand has no date.
 pub fn last_verified(items: &[Item], now: Timestamp) -> Option<&Item> {
-    let good = items.iter().filter(|item| item.is_good());
+    let good = items.iter().filter(|item| item.may_be_latest());
     good.max_by_key(|item| (item.at <= now, item.age()))
 }
 
@@ -232,6 +232,7 @@ mod tests {
             order: None,
             marks: Marks {
                 by_backup: true,
+                dated: true,
                 verified: true,
                 ..Marks::default()
             },
@@ -446,6 +447,7 @@ mod tests {
         (mark(0.9), mark(0.8), mark(0.1), mark(0.1), mark(0.1)).prop_map(
             |(by_backup, verified, damaged, suspicious, pinned)| Marks {
                 by_backup,
+                dated: true,
                 verified,
                 damaged,
                 suspicious,

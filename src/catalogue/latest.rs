@@ -4,27 +4,66 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::entry;
+use super::entry::{self, Entry};
 use super::records::Catalogue;
 use super::scan::scan;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-/// The file of the newest proved backup. `Error::refused` when there is none.
-pub fn latest(dir: &Path, now: Timestamp, limits: &Limits) -> Result<PathBuf> {
+/// What was found.
+#[derive(Debug)]
+pub struct Latest {
+    /// Its file.
+    pub path: PathBuf,
+    /// Why a person should look before relying on it.
+    pub doubt: Option<String>,
+}
+
+/// The newest proved backup. `Error::refused` when there is none.
+pub fn latest(dir: &Path, now: Timestamp, limits: &Limits) -> Result<Latest> {
     let found = scan(dir, limits)?;
     let catalogue = Catalogue::load(dir)?;
     let entries = entry::entries(&found, &catalogue);
     match entry::last_verified(&entries, now) {
-        Some(entry) => Ok(entry.backup.path.clone()),
+        Some(entry) => Ok(Latest {
+            path: entry.backup.path.clone(),
+            doubt: doubt(entry, &entries, now),
+        }),
         None => Err(Error::refused(format!(
             "{} has no verified backup ({} archives there)",
             dir.display(),
             entries.len()
         ))
         .hint(format!(
-            "etcd-rescue list {0} shows what is there; etcd-rescue check {0} --full verifies it",
+            "etcd-rescue list {0} shows what is there; etcd-rescue check {0} --full verifies it; \
+             what pack made has no date and is never the latest: name its file",
             dir.display()
         ))),
     }
+}
+
+/// A cluster that was wiped goes on being backed up: its last backup is whole, and not what anybody wants.
+fn doubt(latest: &Entry, entries: &[Entry], now: Timestamp) -> Option<String> {
+    let record = &latest.record;
+    if !record.is_suspicious() {
+        // The odd one may be among those before it.
+        let odd = entries.iter().find(|entry| entry.record.is_suspicious())?;
+        return Some(format!(
+            "{} is suspicious, and nobody has accepted it yet: {}",
+            odd.backup.file_name(),
+            odd.record.suspicious.join("; ")
+        ));
+    }
+    let mut others = entries.iter();
+    let before = others.find(|entry| entry.item().counts(now));
+    let instead = before.map_or(String::new(), |entry| {
+        format!(
+            "; the last one before that is {}",
+            entry.backup.path.display()
+        )
+    });
+    Some(format!(
+        "it is suspicious: {}{instead}",
+        record.suspicious.join("; ")
+    ))
 }

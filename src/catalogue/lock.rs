@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::io::fault::create_error;
 use crate::observe::{self, Observer};
 use crate::report::printable;
@@ -147,7 +147,8 @@ impl DirLock {
         }
     }
 
-    /// Tries for as long as `wait`; `command` is what others are told, see [`Holder::this_process`].
+    /// Tries for as long as `wait`; `command` is what others are told, see [`Holder::this_process`]. When the observer
+    /// ends the wait, other than by a signal, that is `Error::refused` with the holder as well.
     pub fn hold(
         dir: &Path,
         command: String,
@@ -157,7 +158,12 @@ impl DirLock {
     ) -> Result<DirLock> {
         let me = Holder::this_process(command, now);
         let mut patience = observe::patience(wait, observer);
-        DirLock::acquire(dir, &me, &mut |_| patience())
+        DirLock::acquire(dir, &me, &mut |holder| match patience() {
+            Err(error) if error.kind() != Kind::Interrupted => Err(held(dir, holder).hint(
+                format!("{error}: give --timeout more time than --lock-wait"),
+            )),
+            other => other,
+        })
     }
 
     /// The directory.
@@ -243,7 +249,6 @@ fn started(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn me(command: &str) -> Holder {
         Holder::this_process(command, "2026-11-23T05:00:00Z".parse().unwrap())

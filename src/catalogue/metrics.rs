@@ -5,16 +5,13 @@
 //! nothing is ever told as 0 that is not.
 //!
 //! Alarm on `time() - etcd_rescue_last_success_timestamp_seconds > 26 * 3600`, and, for the case that not even
-//! the file is written, on `absent(etcd_rescue_last_success_timestamp_seconds)`.
+//! the file is written, on `absent(etcd_rescue_last_success_timestamp_seconds)`. A run that made its backup and could
+//! not do all of the rest (prune, write its report) is a success with an exit code:
+//! `etcd_rescue_last_run_exit_code != 0`.
 
 use std::fmt::{Display, Write as _};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::run::{Outcome, RunReport};
-use crate::error::{Error, Result};
-use crate::io::staged::StagedFile;
 
 /// The metrics of a run.
 pub fn render(run: &RunReport) -> String {
@@ -30,8 +27,12 @@ pub fn render(run: &RunReport) -> String {
     );
     text.gauge(
         "last_success_timestamp_seconds",
-        "When the snapshot in the newest verified backup was taken. Missing if there is none.",
-        run.last_good.as_ref().map(|good| good.at.as_second()),
+        "When the snapshot in the newest verified backup was taken. Missing if there is none, or none that is not dated in the future.",
+        // It would look young until that future has come.
+        run.last_good
+            .as_ref()
+            .filter(|good| good.at <= run.ended_at)
+            .map(|good| good.at.as_second()),
     );
     text.gauge(
         "last_run_success",
@@ -42,6 +43,11 @@ pub fn render(run: &RunReport) -> String {
         "last_run_suspicious",
         "Whether the last run made a verified backup that is odd beside the one before it.",
         flag(run.outcome == Outcome::Suspicious),
+    );
+    text.gauge(
+        "last_run_exit_code",
+        "What the last run exited with: 0 only if all of it went well, retention and reports included.",
+        Some(run.exit_code),
     );
     text.gauge(
         "last_run_duration_seconds",
@@ -57,6 +63,16 @@ pub fn render(run: &RunReport) -> String {
         "last_run_pruned_backups",
         "Backups that the last run removed by the retention policy.",
         Some(run.pruned.as_ref().map_or(0, |pruned| pruned.removed.len())),
+    );
+    text.gauge(
+        "last_run_remaining_backups",
+        "Backups that the last run had to remove by the retention policy, and that are still there.",
+        run.pruned.as_ref().map(|pruned| pruned.remaining.len()),
+    );
+    text.gauge(
+        "last_run_etcd_alarms",
+        "Alarms of etcd, NOSPACE for example, that were active when the last run asked it.",
+        run.alarms.as_ref().map(Vec::len),
     );
     newest(&mut text, run);
     directory(&mut text, run);
@@ -149,17 +165,9 @@ fn directory(text: &mut Text, run: &RunReport) {
     );
 }
 
-/// Replaces `path` with the metrics in one step, 0644: the collector runs as another user, and there is
-/// nothing secret in them. The names it has before match no `*.prom`.
-pub fn write(run: &RunReport, path: &Path) -> Result<()> {
-    let mut file = StagedFile::create(path, true)?;
-    file.write_all(render(run).as_bytes())
-        .map_err(|e| file.write_error(e))?;
-    let mode = std::fs::Permissions::from_mode(0o644);
-    file.file()
-        .set_permissions(mode)
-        .map_err(|e| Error::io("set the mode of", path, e))?;
-    file.commit()
+/// Whether a file has metrics of this program.
+pub fn are_ours(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"# HELP etcd_rescue_")
 }
 
 /// The text as it grows. Every sample has the directory's label.
@@ -202,8 +210,11 @@ fn label(name: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::catalogue::run::Stage;
+    use crate::error::Error;
 
     #[test]
     fn a_failed_run_tells_nothing_that_it_does_not_know() {
@@ -211,28 +222,17 @@ mod tests {
         let mut run = RunReport::begin("t", "h", Path::new("/b\"\\\n"), now);
         run.fail(Stage::Save, &Error::unreachable("gone"), 5);
         let text = render(&run);
+        assert!(are_ours(text.as_bytes()));
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = [
             r#"etcd_rescue_last_attempt_timestamp_seconds{directory="/b\"\\\n"} 1795410000"#,
             r#"etcd_rescue_last_run_success{directory="/b\"\\\n"} 0"#,
             r#"etcd_rescue_last_run_suspicious{directory="/b\"\\\n"} 0"#,
+            r#"etcd_rescue_last_run_exit_code{directory="/b\"\\\n"} 5"#,
             r#"etcd_rescue_last_run_duration_seconds{directory="/b\"\\\n"} 0"#,
             r#"etcd_rescue_last_run_failovers{directory="/b\"\\\n"} 0"#,
             r#"etcd_rescue_last_run_pruned_backups{directory="/b\"\\\n"} 0"#,
         ];
         assert_eq!(samples, expected);
-    }
-
-    #[test]
-    fn a_collector_of_another_user_can_read_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("etcd.prom");
-        let run = RunReport::begin("t", "h", Path::new("/b"), jiff::Timestamp::UNIX_EPOCH);
-        for _ in 0..2 {
-            write(&run, &path).unwrap();
-            let mode = path.metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o7777, 0o644);
-        }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), render(&run));
     }
 }

@@ -1,5 +1,7 @@
 //! Retention carried out: what a policy lets go is removed, oldest first.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::entry::{self, Entry};
@@ -9,7 +11,7 @@ use super::policy::Policy;
 use super::records::Catalogue;
 use super::run::{Pruned, Removed};
 use super::scan::{self, Scan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 /// What a policy would do with a directory.
@@ -39,14 +41,26 @@ impl Pruning {
             .find(|entry| entry.backup.id == decision.item.id)
     }
 
-    /// What is removed, as a report has it.
+    /// What the plan lets go, oldest first, and the name to remove of each.
+    fn leaving(&self) -> impl Iterator<Item = (&Decision, &Entry, &Path)> {
+        self.plan.removed().filter_map(|decision| {
+            let entry = self.entry(decision)?;
+            Some((decision, entry, entry.own_path()?))
+        })
+    }
+
+    /// What would be removed, as a report has it.
     pub fn pruned(&self) -> Pruned {
-        let removed: Vec<Removed> = self
-            .plan
-            .removed()
-            .filter_map(|decision| Some((decision, self.entry(decision)?)))
-            .map(|(decision, entry)| Removed {
-                file: entry.backup.file_name(),
+        self.report(self.leaving())
+    }
+
+    fn report<'p>(
+        &self,
+        gone: impl Iterator<Item = (&'p Decision, &'p Entry, &'p Path)>,
+    ) -> Pruned {
+        let removed: Vec<Removed> = gone
+            .map(|(decision, entry, path)| Removed {
+                file: scan::file_name(path),
                 id: entry.backup.id.clone(),
                 at: entry.backup.at,
                 bytes: entry.backup.bytes,
@@ -60,11 +74,13 @@ impl Pruning {
             skipped: None,
             removed_bytes: removed.iter().map(|removed| removed.bytes).sum(),
             removed,
+            remaining: Vec::new(),
             over_bytes: self.plan.over,
         }
     }
 
-    /// Removes what the plan lets go, and forgets it; `check` is asked before each one.
+    /// Removes what the plan lets go, and forgets it; `check` is asked before each one, and ends it. One that
+    /// cannot be removed does not keep the others. Returns what was removed, and the first thing that went wrong.
     pub fn carry_out(
         &self,
         lock: &DirLock,
@@ -72,23 +88,38 @@ impl Pruning {
         now: Timestamp,
         limits: &Limits,
         check: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Pruned> {
-        let mut changed = false;
-        let mut result = Ok(());
-        for decision in self.plan.removed() {
-            let Some(entry) = self.entry(decision) else {
-                continue;
-            };
-            result = check().and_then(|()| scan::remove(lock, &entry.backup, limits));
-            if result.is_err() {
-                break;
+    ) -> (Pruned, Option<Error>) {
+        let (mut gone, mut remaining) = (Vec::new(), Vec::new());
+        let mut failed = None;
+        let mut leaving = self.leaving();
+        for (decision, entry, path) in leaving.by_ref() {
+            let over = check();
+            let ended = over.is_err();
+            if let Err(e) = over.and_then(|()| scan::remove(lock, &entry.backup, path, limits)) {
+                failed = failed.or(Some(e));
+                remaining.push(scan::file_name(path));
+                match ended {
+                    true => break,
+                    false => continue,
+                }
             }
-            catalogue.forget(&entry.backup.id);
-            changed = true;
+            match entry.backup.copies.is_empty() {
+                true => catalogue.forget(&entry.backup.id),
+                // What is left of it is not ours.
+                false => catalogue.entry(&entry.backup.id).removed = Some(now),
+            }
+            gone.push((decision, entry, path));
         }
-        if changed {
-            catalogue.save(lock, now)?;
+        remaining.extend(leaving.map(|(_, _, path)| scan::file_name(path)));
+        if !gone.is_empty()
+            && let Err(e) = catalogue.save(lock, now)
+        {
+            failed = failed.or(Some(e));
         }
-        result.map(|()| self.pruned())
+        let pruned = Pruned {
+            remaining,
+            ..self.report(gone.into_iter())
+        };
+        (pruned, failed)
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! `.etcd-rescue-catalogue.json` in the directory, 0600, replaced as a whole. Records go by archive id, so
 //! renaming a file changes nothing. Losing the file costs proofs, never backups: what has no record counts as
-//! not verified, and is never removed.
+//! not verified, and is never removed. The one before stays as `.etcd-rescue-catalogue.old.json`: what persons
+//! said (pins, what they accepted) and what is odd is taken from there when the newer one is lost, and no proof.
 //!
 //! ```json
 //! {
@@ -11,6 +12,8 @@
 //!   "records": {
 //!     "0123456789abcdef0123456789abcdef": {
 //!       "order": 17,
+//!       "file": "etcd-20261123T050000Z-rev4711.db.zst",
+//!       "vitals": {"cluster_id": "cdf818194e3a8c32", "revision": 4711, "live_keys": 900},
 //!       "verified": {"at": "2026-11-23T05:00:07Z", "how": "backup"},
 //!       "suspicious": ["live keys fell by more than half, from 900 to 12"],
 //!       "accepted": "2026-11-23T09:00:00Z",
@@ -36,12 +39,17 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::compare::Vitals;
 use super::lock::DirLock;
+pub use super::record::{Damaged, How, Record, Verified};
 use crate::error::{Error, Result};
 use crate::io::staged::{self, StagedFile};
 
 /// Name of the file in the directory.
 pub const NAME: &str = ".etcd-rescue-catalogue.json";
+
+/// Name of the one before it.
+pub const OLD: &str = ".etcd-rescue-catalogue.old.json";
 
 /// The format that is written, and the newest one that is read.
 const FORMAT: u64 = 1;
@@ -51,112 +59,6 @@ const SIZE_MAX: u64 = 64 << 20;
 
 /// A record outlives its archive by this much: the disk may be away, or the file in another place for a while.
 const OUTLIVES: SignedDuration = SignedDuration::from_hours(90 * 24);
-
-/// What is known of one archive.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its number among the backups that were made here: later ones have higher ones, whatever the clock says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order: Option<u64>,
-    /// The last time it was read from the disk and found whole and good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<Verified>,
-    /// What was odd beside the backup before it; nothing if nothing was.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub suspicious: Vec<String>,
-    /// When a person said that what was odd is fine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Timestamp>,
-    /// When a person pinned it; nothing if it is not pinned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pinned: Option<Timestamp>,
-    /// When it was last found damaged, unless it was found whole since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub damaged: Option<Damaged>,
-    /// Fields of other versions.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-/// That it was found whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verified {
-    /// When.
-    pub at: Timestamp,
-    /// By what.
-    pub how: How,
-    /// Fields of other versions.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-/// What proved an archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// The run that made it, reading it back from the disk.
-    Backup,
-    /// `check --full` or `check --sample`.
-    Check,
-    /// Something of another version.
-    #[serde(untagged)]
-    Other(String),
-}
-
-impl std::fmt::Display for How {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            How::Backup => "backup",
-            How::Check => "check",
-            How::Other(other) => other,
-        })
-    }
-}
-
-/// That it was found damaged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Damaged {
-    /// When.
-    pub at: Timestamp,
-    /// What was wrong, in words.
-    pub what: String,
-    /// Fields of other versions.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl Record {
-    /// It was read from the disk and is good: an earlier damage was the disk's mood.
-    pub fn found_good(&mut self, at: Timestamp, how: How) {
-        let extra = Map::new();
-        self.verified = Some(Verified { at, how, extra });
-        self.damaged = None;
-    }
-
-    /// It was read from the disk and is not good.
-    pub fn found_damaged(&mut self, at: Timestamp, what: impl Into<String>) {
-        let (what, extra) = (what.into(), Map::new());
-        self.damaged = Some(Damaged { at, what, extra });
-    }
-
-    /// `pin`
-    pub fn pin(&mut self, at: Timestamp) {
-        self.pinned.get_or_insert(at);
-    }
-
-    /// `unpin`: the rules decide about it again, also if it was kept because it is suspicious.
-    pub fn unpin(&mut self, at: Timestamp) {
-        self.pinned = None;
-        if !self.suspicious.is_empty() {
-            self.accepted.get_or_insert(at);
-        }
-    }
-
-    /// Something is odd about it, and nobody has said that it is fine.
-    pub fn is_suspicious(&self) -> bool {
-        !self.suspicious.is_empty() && self.accepted.is_none()
-    }
-}
 
 /// What is known of the archives of one directory.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -175,8 +77,8 @@ pub struct Catalogue {
 enum State {
     #[default]
     Readable,
-    /// Why not.
-    Broken(String),
+    /// Why not, and whether the one before could be read.
+    Broken { why: String, old: bool },
     /// Its format.
     Newer(u64),
 }
@@ -195,30 +97,48 @@ impl Catalogue {
     /// [`Catalogue::problem`]. `Error::failed` when the file is there and cannot be read: to go on as if it were
     /// empty would forget what it says.
     pub fn load(dir: &Path) -> Result<Catalogue> {
-        let path = dir.join(NAME);
-        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = File::options()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path);
-        let file = match file {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Catalogue::default()),
-            Err(e) => return Err(Error::io("open", &path, e)),
+        let why = match read(&dir.join(NAME))? {
+            Some(bytes) => {
+                let read = Catalogue::decode(&bytes);
+                let State::Broken { why, .. } = read.state else {
+                    return Ok(read);
+                };
+                Some(why)
+            }
+            None => None,
         };
-        let mut bytes = Vec::new();
-        file.take(SIZE_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::io("read", &path, e))?;
-        Ok(Catalogue::decode(&bytes))
+        // Nobody wrote one yet, or it is lost.
+        let old = match read(&dir.join(OLD)) {
+            Ok(Some(bytes)) => Some(Catalogue::decode(&bytes)).filter(Catalogue::is_readable),
+            Ok(None) | Err(_) => None,
+        };
+        let why = match (why, &old) {
+            (None, None) => return Ok(Catalogue::default()),
+            (why, _) => why.unwrap_or_else(|| "it is gone".into()),
+        };
+        Ok(Catalogue::instead(old, why))
+    }
+
+    /// What is still known when the catalogue is broken.
+    fn instead(old: Option<Catalogue>, why: String) -> Catalogue {
+        let state = State::Broken {
+            why,
+            old: old.is_some(),
+        };
+        let old = old.unwrap_or_default();
+        let records = old.records.into_iter();
+        Catalogue {
+            records: records
+                .map(|(id, record)| (id, record.without_proof()))
+                .collect(),
+            state,
+            ..Catalogue::default()
+        }
     }
 
     /// Decodes the bytes of the file; never fails, see [`Catalogue::problem`].
     pub fn decode(bytes: &[u8]) -> Catalogue {
-        let broken = |why: String| Catalogue {
-            state: State::Broken(why),
-            ..Catalogue::default()
-        };
+        let broken = |why: String| Catalogue::instead(None, why);
         if bytes.len() as u64 > SIZE_MAX {
             return broken(format!("it has more than {SIZE_MAX} bytes"));
         }
@@ -263,8 +183,13 @@ impl Catalogue {
     /// What a person should hear about the file, if anything is wrong with it. What it says counts as nothing.
     pub fn problem(&self) -> Option<String> {
         match &self.state {
-            State::Broken(why) => Some(format!(
-                "{NAME} cannot be read, so nothing counts as verified and nothing is pruned until `check DIR --full` has proved it again: {why}"
+            State::Broken { why, old } => Some(format!(
+                "{NAME} cannot be read ({why}), so nothing counts as verified and nothing is pruned until `check DIR --full` has proved it again; \
+                 {}; what is there of it is kept as {NAME}.broken-TIME",
+                match old {
+                    true => "pins and what was accepted are as they were before its last change",
+                    false => "pins and what was accepted are lost",
+                }
             )),
             State::Newer(format) => Some(format!(
                 "{NAME} has format {format}, this program reads up to {FORMAT}: nothing counts as verified"
@@ -289,7 +214,13 @@ impl Catalogue {
     }
 
     /// A backup was made, and proved by reading it back; `suspicious` is what is odd about it.
-    pub fn made(&mut self, id: &str, at: Timestamp, suspicious: Vec<String>) {
+    pub fn made(
+        &mut self,
+        (id, file): (&str, &str),
+        vitals: Vitals,
+        at: Timestamp,
+        suspicious: Vec<String>,
+    ) {
         let last = self
             .records
             .values()
@@ -297,8 +228,40 @@ impl Catalogue {
             .max();
         let record = self.entry(id);
         record.order = Some(last.map_or(1, |last| last.saturating_add(1)));
+        record.file = Some(file.into());
+        record.vitals = Some(vitals);
         record.suspicious = suspicious;
         record.found_good(at, How::Backup);
+    }
+
+    /// What the backup that was made last looked like, whatever has become of it since.
+    pub fn last_vitals(&self) -> Option<&Vitals> {
+        let made = self
+            .records
+            .values()
+            .filter(|record| record.order.is_some());
+        made.max_by_key(|record| record.order)?.vitals.as_ref()
+    }
+
+    /// The archive whose name this was when it was last seen.
+    pub fn named(&self, file: &str) -> Option<&str> {
+        let mut records = self.records.iter();
+        let (id, _) = records.find(|(_, record)| record.file.as_deref() == Some(file))?;
+        Some(id)
+    }
+
+    /// Archives that should be there and are not among `present`: proved or pinned, and not removed by us.
+    pub fn absent<'c>(
+        &'c self,
+        present: &'c BTreeSet<String>,
+    ) -> impl Iterator<Item = (&'c str, &'c Record)> {
+        let records = self.records.iter();
+        let wanted = |record: &Record| record.verified.is_some() || record.pinned.is_some();
+        records
+            .filter(move |(id, record)| {
+                wanted(record) && record.removed.is_none() && !present.contains(*id)
+            })
+            .map(|(id, record)| (id.as_str(), record))
     }
 
     /// The archive is gone for good.
@@ -335,8 +298,14 @@ impl Catalogue {
         self.can_be_written(lock.dir())?;
         let path = lock.dir().join(NAME);
         let aside = match self.state {
-            State::Broken(_) => Some(move_aside(&path, now)?),
-            _ => None,
+            State::Broken { .. } if path.symlink_metadata().is_ok() => {
+                Some(move_aside(&path, now)?)
+            }
+            State::Broken { .. } => None,
+            _ => {
+                keep_old(lock.dir())?;
+                None
+            }
         };
         // From here on the broken one is out of the way, even if the rest fails.
         self.state = State::Readable;
@@ -363,6 +332,45 @@ impl Catalogue {
         bytes.push(b'\n');
         Ok(bytes)
     }
+}
+
+/// The bytes of a catalogue, if there is one.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("open", path, e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(SIZE_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io("read", path, e))?;
+    Ok(Some(bytes))
+}
+
+/// What is about to be replaced gets a second name, under which it stays.
+fn keep_old(dir: &Path) -> Result<()> {
+    let (path, old) = (dir.join(NAME), dir.join(OLD));
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    match std::fs::remove_file(&old) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("replace", &old, e)),
+        _ => {}
+    }
+    if std::fs::hard_link(&path, &old).is_ok() {
+        return Ok(());
+    }
+    // A file system without links.
+    let bytes = read(&path)?.unwrap_or_default();
+    let mut file = StagedFile::create(&old, true)?;
+    file.write_all(&bytes).map_err(|e| file.write_error(e))?;
+    file.commit()
 }
 
 /// Gives the file a name that nothing has yet.
@@ -398,6 +406,14 @@ mod tests {
         "2026-11-23T05:00:00Z".parse().unwrap()
     }
 
+    fn vitals(revision: i64) -> Vitals {
+        Vitals {
+            cluster_id: Some("c".into()),
+            revision,
+            live_keys: 7,
+        }
+    }
+
     fn lock(dir: &Path) -> DirLock {
         let me = Holder::this_process("test", now());
         match DirLock::attempt(dir, &me).unwrap() {
@@ -412,14 +428,19 @@ mod tests {
         let lock = lock(dir.path());
         let mut catalogue = Catalogue::load(dir.path()).unwrap();
         assert_eq!(catalogue, Catalogue::default());
-        catalogue.made("a", now(), Vec::new());
+        catalogue.made(("a", "a.db.zst"), vitals(5), now(), Vec::new());
         catalogue.entry("a").pin(now());
-        catalogue.made("b", now(), vec!["no keys".into()]);
+        catalogue.made(("b", "b.db.zst"), vitals(9), now(), vec!["no keys".into()]);
         assert_eq!(catalogue.get("b").unwrap().order, Some(2));
         catalogue.entry("b").found_damaged(now(), "frame 3");
         assert_eq!(catalogue.save(&lock, now()).unwrap(), None);
         let loaded = Catalogue::load(dir.path()).unwrap();
         assert_eq!(loaded, catalogue);
+        assert_eq!(loaded.last_vitals(), Some(&vitals(9)));
+        assert_eq!(loaded.named("a.db.zst"), Some("a"));
+        let present = BTreeSet::from(["b".to_owned()]);
+        let absent: Vec<_> = loaded.absent(&present).map(|(id, _)| id).collect();
+        assert_eq!(absent, ["a"]);
         assert_eq!(loaded.problem(), None);
         let mode = dir
             .path()
@@ -478,6 +499,42 @@ mod tests {
             assert_eq!(catalogue.problem(), None);
             assert_eq!(catalogue.save(&lock, now()).unwrap(), None);
         }
+    }
+
+    #[test]
+    fn what_persons_said_survives_the_loss_of_the_catalogue_and_proofs_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = lock(dir.path());
+        let path = dir.path().join(NAME);
+        let mut catalogue = Catalogue::default();
+        catalogue.made(("a", "a.db.zst"), vitals(5), now(), vec!["odd".into()]);
+        catalogue.entry("a").pin(now());
+        catalogue.save(&lock, now()).unwrap();
+        catalogue.made(("b", "b.db.zst"), vitals(9), now(), Vec::new());
+        catalogue.save(&lock, now()).unwrap();
+        for lost in [None, Some(&b"{"[..])] {
+            match lost {
+                None => std::fs::remove_file(&path).unwrap(),
+                Some(broken) => std::fs::write(&path, broken).unwrap(),
+            }
+            let mut read = Catalogue::load(dir.path()).unwrap();
+            let problem = read.problem().unwrap();
+            assert!(problem.contains("as they were before"), "{problem}");
+            let record = read.get("a").unwrap().clone();
+            assert!(record.pinned.is_some() && record.is_suspicious());
+            assert_eq!((record.verified, read.get("b")), (None, None));
+            assert_eq!(read.last_vitals(), Some(&vitals(5)));
+            let aside = read.save(&lock, now()).unwrap();
+            assert_eq!(aside.is_some(), lost.is_some());
+            assert!(Catalogue::load(dir.path()).unwrap().is_readable());
+            read.save(&lock, now()).unwrap();
+        }
+        // Both are lost.
+        std::fs::write(&path, "{").unwrap();
+        std::fs::write(dir.path().join(OLD), "{").unwrap();
+        let read = Catalogue::load(dir.path()).unwrap();
+        assert!(read.problem().unwrap().contains("are lost"));
+        assert_eq!(read.get("a"), None);
     }
 
     #[test]

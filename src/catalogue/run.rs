@@ -3,15 +3,14 @@
 //!
 //! The keys are stable: later versions add some, and change none. [`HELP`] documents them all.
 
-use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{self, Error, Result};
-use crate::io::staged::StagedFile;
 
 /// `format` of the report.
 pub const FORMAT: u32 = 1;
@@ -24,7 +23,7 @@ on success and on failure. Keys stay as they are; later versions may add some. A
   format             1
   tool               program and version
   host               host name of the machine that ran it
-  directory          the directory of the backups
+  directory          the directory of the backups, as an absolute path
   startedAt          when the run began; all times are RFC 3339 in UTC
   endedAt            when it ended
   durationSeconds    how long it took, by a clock that nobody sets
@@ -32,7 +31,8 @@ on success and on failure. Keys stay as they are; later versions may add some. A
                      suspicious  the same, but it is odd beside the one before it; nothing was pruned
                      failed      there is no new backup; the directory is as it was before
   exitCode           what the program exited with
-  stage              where it stopped: lock, clean, space, save, verify, compare, prune, report; done at the end
+  stage              where it stopped: arguments (the command line, and the files it names), lock, clean, space, save,
+                     verify, compare, prune, report (metrics, report and answer); done at the end
   error              null, or what went wrong
     kind             failed, usage, damaged, refused, unreachable or interrupted
     message          in words
@@ -41,6 +41,8 @@ on success and on failure. Keys stay as they are; later versions may add some. A
   failovers          endpoints that were tried in vain: they did not answer, or broke off
     endpoint         which one
     error            why
+  alarms             alarms of etcd that were active when it was asked, as NOSPACE 8e9e05c52164694d (type, member id);
+                     null if nobody answered
   saved              the new backup, or null
     file             name of the file in the directory
     id               archive id: stays when the file is renamed
@@ -69,6 +71,7 @@ on success and on failure. Keys stay as they are; later versions may add some. A
       bytes          bytes of the archive
       reason         expired (no rule keeps it) or size (--max-size has no room for it)
     removedBytes     bytes that were freed
+    remaining        files of backups that had to go by the same rules, and are still there: error says why
     overBytes        bytes that the backups which must stay have beyond --max-size
   backups            what is in the directory now, or null if it could not be read
     verified         proved, and not damaged since
@@ -90,7 +93,7 @@ pub struct RunReport {
     pub tool: String,
     /// Host name of this machine.
     pub host: String,
-    /// The directory.
+    /// The directory, as an absolute path.
     pub directory: String,
     /// When the run began.
     pub started_at: Timestamp,
@@ -110,6 +113,9 @@ pub struct RunReport {
     pub warnings: Vec<String>,
     /// Endpoints that were tried in vain: they did not answer, or broke off.
     pub failovers: Vec<Failover>,
+    /// Alarms of etcd that were active when it was asked: type, and member id in hex.
+    #[serde(default)]
+    pub alarms: Option<Vec<String>>,
     /// The new backup.
     pub saved: Option<Backup>,
     /// What is odd about it.
@@ -138,6 +144,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
+    /// Making sense of the command line, and of the files it names.
+    Arguments,
     /// Waiting for the directory.
     Lock,
     /// Removing what a killed run left.
@@ -152,7 +160,7 @@ pub enum Stage {
     Compare,
     /// Retention.
     Prune,
-    /// Records, report and metrics.
+    /// Metrics, report and answer.
     Report,
     /// At the end.
     Done,
@@ -244,6 +252,9 @@ pub struct Pruned {
     pub removed: Vec<Removed>,
     /// Bytes that were freed.
     pub removed_bytes: u64,
+    /// Files of backups that had to go, and are still there.
+    #[serde(default)]
+    pub remaining: Vec<String>,
     /// Bytes beyond `--max-size`.
     pub over_bytes: u64,
 }
@@ -283,22 +294,23 @@ pub struct Totals {
 }
 
 impl RunReport {
-    /// The report of a run that has just begun, and fails at [`Stage::Lock`] unless told otherwise.
+    /// The report of a run that has just begun, and fails at [`Stage::Arguments`] unless told otherwise.
     pub fn begin(tool: &str, host: &str, directory: &Path, now: Timestamp) -> RunReport {
         RunReport {
             format: FORMAT,
             tool: tool.into(),
             host: host.into(),
-            directory: directory.display().to_string(),
+            directory: absolute(directory).display().to_string(),
             started_at: now,
             ended_at: now,
             duration_seconds: 0.0,
             outcome: Outcome::Failed,
             exit_code: 1,
-            stage: Stage::Lock,
+            stage: Stage::Arguments,
             error: None,
             warnings: Vec::new(),
             failovers: Vec::new(),
+            alarms: None,
             saved: None,
             suspicious: Vec::new(),
             last_good: None,
@@ -321,6 +333,13 @@ impl RunReport {
         self.exit_code = exit_code;
     }
 
+    /// All went well until it was to be told.
+    pub fn untold(&mut self, error: &Error, exit_code: u8) {
+        self.stage = Stage::Report;
+        self.error = Some(error.into());
+        self.exit_code = exit_code;
+    }
+
     /// One JSON document with a newline at its end.
     pub fn json(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)
@@ -328,14 +347,26 @@ impl RunReport {
         text.push(b'\n');
         Ok(text)
     }
+}
 
-    /// Replaces `path` with it in one step, 0600.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let text = self.json()?;
-        let mut file = StagedFile::create(path, true)?;
-        file.write_all(&text).map_err(|e| file.write_error(e))?;
-        file.commit()
+/// `b`, `b/` and `./b` are one directory, and must be one time series.
+fn absolute(directory: &Path) -> PathBuf {
+    let path = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    path.components().collect()
+}
+
+/// Whether a file is the report of a run, this version's or another's.
+pub fn is_report(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Any {
+        tool: String,
+        #[serde(rename = "startedAt")]
+        _started_at: IgnoredAny,
+        #[serde(rename = "outcome")]
+        _outcome: IgnoredAny,
     }
+    serde_json::from_slice::<Any>(bytes).is_ok_and(|any| any.tool.starts_with("etcd-rescue"))
 }
 
 #[cfg(test)]
@@ -376,6 +407,7 @@ mod tests {
             endpoint: "https://127.0.0.2:2379".into(),
             error: "gone".into(),
         });
+        report.alarms = Some(vec!["NOSPACE 8e9e05c52164694d".into()]);
         report.saved = Some(backup.clone());
         report.last_good = Some(backup);
         report.suspicious.push("there are no keys in it".into());
@@ -430,22 +462,28 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_replaced_as_a_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("report.json");
+    fn it_reads_as_it_was_written() {
         let mut report = full();
-        report.write(&path).unwrap();
         report.end(report.started_at, Duration::from_millis(1_500));
         report.outcome = Outcome::Suspicious;
-        report.write(&path).unwrap();
-        let read: RunReport = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let text = report.json().unwrap();
+        let read: RunReport = serde_json::from_slice(&text).unwrap();
         assert_eq!(read, report);
+        assert!(is_report(&text));
         let value = serde_json::to_value(&read).unwrap();
         assert_eq!(value["durationSeconds"], 1.5);
         assert_eq!(value["outcome"], "suspicious");
         assert_eq!(value["stage"], "prune");
         assert_eq!(value["error"]["hint"], "yes");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_has_one_name() {
+        let plain = std::path::absolute("b").unwrap();
+        for typed in ["b", "b/", "./b", "./b/."] {
+            let report = RunReport::begin("t", "h", Path::new(typed), Timestamp::UNIX_EPOCH);
+            assert_eq!(report.directory, plain.display().to_string());
+        }
     }
 
     #[test]
@@ -454,7 +492,7 @@ mod tests {
         let report = RunReport::begin("t", "h", Path::new("/b"), now);
         let value = serde_json::to_value(&report).unwrap();
         assert_eq!(value["outcome"], "failed");
-        assert_eq!(value["stage"], "lock");
+        assert_eq!(value["stage"], "arguments");
         assert_eq!(value["error"], Value::Null);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use crate::limits::Limits;
 const THREADS: usize = 8;
 
 /// What a file is: a backup, nothing that would be taken for one, or why it is none.
-type Looked = std::result::Result<Option<Backup>, String>;
+type Looked = std::result::Result<Option<Backup>, Reject>;
 
 /// What is in a directory.
 #[derive(Debug, Default)]
@@ -55,13 +56,17 @@ pub struct Backup {
 impl Backup {
     /// Its name in the directory; what is not UTF-8 is replaced.
     pub fn file_name(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+        file_name(&self.path)
     }
 
     /// Made by the verb `backup`: only these are ever pruned.
     pub fn by_backup(&self) -> bool {
         self.manifest.made.by == "backup"
+    }
+
+    /// The time in its manifest is that of the snapshot. Of one that was packed later nobody knows how old it is.
+    pub fn dated(&self) -> bool {
+        self.manifest.made.by != "pack"
     }
 
     /// All of its names.
@@ -78,6 +83,26 @@ pub struct Stranger {
     pub path: PathBuf,
     /// Why it is none.
     pub why: String,
+    /// It is a file, it could be read, and what is in it is no archive.
+    pub unsound: bool,
+}
+
+impl Stranger {
+    /// Its name in the directory; what is not UTF-8 is replaced.
+    pub fn file_name(&self) -> String {
+        file_name(&self.path)
+    }
+
+    /// It is named as `backup` names them, and nothing of an archive is left.
+    pub fn was_a_backup(&self) -> bool {
+        self.unsound && named_by_backup(&self.file_name())
+    }
+}
+
+/// Why a file is no backup.
+struct Reject {
+    why: String,
+    unsound: bool,
 }
 
 /// Looks at every file of a directory. `Error::failed` when the directory cannot be read; a file that cannot
@@ -99,9 +124,9 @@ pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan> {
         match looked {
             Ok(Some(backup)) => add(&mut by_id, backup),
             Ok(None) => {}
-            Err(why) => {
+            Err(Reject { why, unsound }) => {
                 let path = path.clone();
-                found.strangers.push(Stranger { path, why });
+                found.strangers.push(Stranger { path, why, unsound });
             }
         }
     }
@@ -112,37 +137,60 @@ pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan> {
     Ok(found)
 }
 
-/// Removes what killed runs left on the way to a name that is an archive's or one of ours, and nothing else.
-pub fn remove_stale(lock: &DirLock, removed: &mut dyn FnMut(&Path)) -> Result<()> {
-    let wanted = |name: &OsStr| is_own(name) || name.as_encoded_bytes().ends_with(b".zst");
-    staged::remove_stale_where(lock.dir(), &wanted, removed)
+/// Removes what killed runs left on the way to a name that is an archive's or one of ours, and nothing else: no
+/// directory, for one. `tried` hears how each removal ended.
+pub fn remove_stale(lock: &DirLock, tried: &mut dyn FnMut(&Path, Result<()>)) {
+    let wanted = |name: &OsStr, found: &Metadata| {
+        found.is_file() && (is_own(name) || name.as_encoded_bytes().ends_with(b".zst"))
+    };
+    staged::remove_stale_where(lock.dir(), &wanted, tried);
 }
 
-/// Removes a backup under all of its names, and syncs the directory. `Error::refused`, and nothing is removed,
-/// when it was not made by `backup`, or when under one of its names there is something else by now.
-pub fn remove(lock: &DirLock, backup: &Backup, limits: &Limits) -> Result<()> {
-    let refuse =
-        |path: &Path, why: &str| Err(Error::refused(format!("{} stays: {why}", path.display())));
+/// Removes a backup under the name `path`, which is one of its own, and syncs the directory; copies stay.
+/// `Error::refused`, and nothing is removed, when it was not made by `backup`, or when something else has the
+/// name by now.
+pub fn remove(lock: &DirLock, backup: &Backup, path: &Path, limits: &Limits) -> Result<()> {
+    let refuse = |why: &str| Err(Error::refused(format!("{} stays: {why}", path.display())));
     if !backup.by_backup() {
-        return refuse(&backup.path, "it was not made by backup");
+        return refuse("it was not made by backup");
     }
-    let mut there = Vec::new();
-    for path in backup.paths() {
-        if path.parent() != Some(lock.dir()) {
-            return refuse(path, "it is in another directory");
-        }
-        match look(path, limits) {
-            Ok(Some(now)) if now.id == backup.id => there.push(path),
-            // Somebody was faster.
-            _ if path.symlink_metadata().is_err() => {}
-            _ => return refuse(path, "it is not the archive that it was"),
-        }
+    if path.parent() != Some(lock.dir()) {
+        return refuse("it is in another directory");
     }
-    // The one that was looked at goes last: until then the backup is there.
-    for path in there.iter().rev() {
-        std::fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+    match look(path, limits) {
+        Ok(Some(now)) if now.id == backup.id => {}
+        // Somebody was faster.
+        _ if path.symlink_metadata().is_err() => return Ok(()),
+        _ => return refuse("it is not the archive that it was"),
     }
+    std::fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
     dirs::sync_dir(lock.dir())
+}
+
+/// Whether a name is of the form that `backup` gives: `…-20261123T050000Z-rev4711.db.zst`, perhaps with a number
+/// behind the revision.
+pub fn named_by_backup(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((stem, revision)) = name
+        .strip_suffix(".db.zst")
+        .and_then(|stem| stem.rsplit_once("-rev"))
+    else {
+        return false;
+    };
+    let Some((_, time)) = stem.rsplit_once('-') else {
+        return false;
+    };
+    let time = time.strip_suffix('Z').and_then(|time| time.split_once('T'));
+    let dated = time.is_some_and(|(date, time)| {
+        digits(date) && digits(time) && (date.len(), time.len()) == (8, 6)
+    });
+    dated && revision.split('-').count() <= 2 && revision.split('-').all(digits)
+}
+
+/// The name of a file in its directory; what is not UTF-8 is replaced.
+pub fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A second file with the same id is a copy; the one without a flaw is the backup.
@@ -167,6 +215,7 @@ fn is_own(name: &OsStr) -> bool {
     let broken = format!("{}.broken-", records::NAME);
     name == lock::NAME
         || name == records::NAME
+        || name == records::OLD
         || name.as_encoded_bytes().starts_with(broken.as_bytes())
 }
 
@@ -198,7 +247,12 @@ fn look_at_all(paths: &[PathBuf], limits: &Limits) -> Vec<Looked> {
 /// What a file is: a backup, nothing that would be taken for one, or why it is none.
 fn look(path: &Path, limits: &Limits) -> Looked {
     let suspect = looks_like_one(path);
-    let none = |why: String| if suspect { Err(why) } else { Ok(None) };
+    let reject = |why: String, unsound| match suspect {
+        true => Err(Reject { why, unsound }),
+        false => Ok(None),
+    };
+    let none = |why: String| reject(why, false);
+    let unsound = |why: String| reject(why, true);
     match path.symlink_metadata() {
         Ok(found) if found.is_file() => {}
         Ok(found) if found.is_symlink() => return none("a symbolic link".into()),
@@ -211,14 +265,14 @@ fn look(path: &Path, limits: &Limits) -> Looked {
     });
     let image = match opened {
         Ok((image, Some(Compression::Zstd))) => image,
-        Ok((image, _)) if image.is_empty() => return none("empty".into()),
-        Ok(_) => return none("not an archive of this program".into()),
+        Ok((image, _)) if image.is_empty() => return unsound("empty".into()),
+        Ok(_) => return unsound("not an archive of this program".into()),
         Err(e) => return none(e.to_string()),
     };
     let bytes = image.len();
     let archive = match Archive::open(image, limits) {
         Ok(archive) => archive,
-        Err(e) => return none(e.to_string()),
+        Err(e) => return unsound(e.to_string()),
     };
     let findings = archive.findings();
     // A backup that rots is one to look at, even where the rot can be done without.
@@ -227,14 +281,19 @@ fn look(path: &Path, limits: &Limits) -> Looked {
         first.map_or_else(|| "damaged".to_owned(), ToString::to_string)
     });
     let (Some(manifest), Some(id)) = (archive.manifest(), archive.id()) else {
-        return none(match flaw {
+        return unsound(match flaw {
             Some(flaw) => format!("no manifest that can be read: {flaw}"),
             None => "zstd without a manifest".to_owned(),
         });
     };
     let at = match manifest.made.at.parse() {
         Ok(at) => at,
-        Err(_) => return Err("its manifest has no time that can be read".to_owned()),
+        Err(_) => {
+            return Err(Reject {
+                why: "its manifest has no time that can be read".into(),
+                unsound: true,
+            });
+        }
     };
     Ok(Some(Backup {
         path: path.to_owned(),

@@ -1,6 +1,8 @@
 //! From what was typed to what is to be done: flags, variables and defaults become one request.
 //! The environment, password files and the terminal are looked at here and nowhere else.
 
+mod directory;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use crate::limits::Deadlines;
 use crate::ops::{backup, check, list, pack, pin, prune, restore, save, status, unpack};
 use crate::packed::Effort;
 use crate::source::{Input, Source};
+
+pub use directory::{asks_for_nagios, telling_of};
 
 /// A command with everything it needs.
 pub struct Invocation {
@@ -44,7 +48,7 @@ pub enum Job {
     /// `unpack`
     Unpack(unpack::Request),
     /// `backup`
-    Backup(backup::Request, Telling),
+    Backup(backup::Request),
     /// `list`
     List(list::Request),
     /// `prune`
@@ -55,15 +59,6 @@ pub enum Job {
     Pin(pin::Request),
     /// `version`
     Version,
-}
-
-/// Where a backup tells how it went.
-#[derive(Clone, Debug)]
-pub struct Telling {
-    /// `--report`
-    pub report: Option<PathBuf>,
-    /// `--metrics`
-    pub metrics: Option<PathBuf>,
 }
 
 /// How to tell.
@@ -114,7 +109,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
     let operands = &typed.operands;
     let job = match command {
         Command::Save => Job::Save(save::Request {
-            output: output_operand(one(operands, command)?, machine)?,
+            output: for_archives(output_operand(one(operands, command)?, machine)?, &typed)?,
             force: raw.force,
             spool_dirs: machine.spool_dirs.clone(),
             effort: effort(&raw),
@@ -144,24 +139,14 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             })
         }
         Command::Backup => {
-            let telling = Telling {
-                report: raw.report.clone(),
-                metrics: raw.metrics.clone(),
-            };
-            let name = match is_typed(&typed, "name") {
-                true => file_stem(&raw.name)?,
-                false => "etcd".into(),
-            };
-            let request = backup::Request {
-                dir: path(operands, command)?,
-                name,
-                policy: raw.policy.clone(),
-                effort: effort(&raw),
-                lock_wait: raw.lock_wait,
-                timeout: raw.timeout,
-                connect: connect_options(raw, machine)?,
-            };
-            Job::Backup(request, telling)
+            let named = is_typed(&typed, "name");
+            Job::Backup(directory::backup(
+                operands,
+                raw,
+                named,
+                machine,
+                &mut warnings,
+            )?)
         }
         Command::List => Job::List(list::Request {
             dir: path(operands, command)?,
@@ -172,7 +157,7 @@ pub fn resolve(typed: Typed, machine: &Machine) -> Result<Invocation> {
             dry_run: raw.dry_run,
             lock_wait: raw.lock_wait,
         }),
-        Command::Check => Job::Check(check_request(operands, &raw)?, raw.nagios),
+        Command::Check => Job::Check(directory::check(operands, &raw)?, raw.nagios),
         Command::Pin | Command::Unpin => Job::Pin(pin::Request {
             file: path(operands, command)?,
             pin: command == Command::Pin,
@@ -201,7 +186,7 @@ fn told(job: &Job) -> String {
     let mut text = format!("{job:?}");
     let connect = match job {
         Job::Save(request) => Some(&request.connect),
-        Job::Backup(request, _) => Some(&request.connect),
+        Job::Backup(request) => Some(&request.connect),
         _ => None,
     };
     if let Some(connect) = connect {
@@ -373,42 +358,6 @@ fn path(operands: &[OsString], command: Command) -> Result<PathBuf> {
     value::path(operand).map_err(|what| Error::usage(format!("{thing}: {what}")))
 }
 
-/// What a name of a file may begin with.
-fn file_stem(name: &str) -> Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-{}".contains(c);
-    let rest = ["{host}", "{member}", "{cluster}"]
-        .iter()
-        .fold(name.to_string(), |rest, known| rest.replace(known, ""));
-    if name.starts_with('.')
-        || name.len() > 100
-        || !name.chars().all(plain)
-        || rest.contains(['{', '}'])
-    {
-        return Err(
-            Error::usage(format!("--name {name:?} is no beginning of a file name"))
-                .hint("letters, digits, dots and dashes, and {host}, {member} or {cluster}"),
-        );
-    }
-    Ok(name.into())
-}
-
-fn check_request(operands: &[OsString], raw: &Raw) -> Result<check::Request> {
-    let reread = match (raw.full, raw.sample) {
-        (true, Some(_)) => return Err(Error::usage("--full and --sample: which one?")),
-        (true, None) => check::Reread::Full,
-        (false, Some(number)) => {
-            check::Reread::Sample(usize::try_from(number).unwrap_or(usize::MAX))
-        }
-        (false, None) => check::Reread::None,
-    };
-    Ok(check::Request {
-        dir: path(operands, Command::Check)?,
-        max_age: raw.max_age,
-        reread,
-        lock_wait: raw.lock_wait,
-    })
-}
-
 fn verify_requests(operands: &[OsString], raw: &Raw, machine: &Machine) -> Result<Vec<Source>> {
     if operands.is_empty() {
         return Err(wrong(Command::Verify, "verify needs INPUT".into()));
@@ -427,6 +376,18 @@ fn output_operand(operand: &OsStr, machine: &Machine) -> Result<save::Output> {
         Some(path) if path.extension().is_some_and(|it| it == "zst") => save::Output::Archive(path),
         Some(path) => save::Output::File(path),
     })
+}
+
+/// How to pack what is not packed: that the result is no archive would be found out when the disk is full.
+fn for_archives(output: save::Output, typed: &Typed) -> Result<save::Output> {
+    let mut flags = ["level", "threads"].into_iter();
+    match flags.find(|flag| is_typed(typed, flag)) {
+        Some(flag) if !matches!(output, save::Output::Archive(_)) => Err(Error::usage(format!(
+            "--{flag} is about archives, and OUT is no name of one"
+        ))
+        .hint("an OUT that ends in .zst becomes an archive")),
+        _ => Ok(output),
+    }
 }
 
 /// A file to be made; `None` for standard output.
@@ -490,7 +451,7 @@ fn credentials(raw: &Raw, machine: &Machine) -> Result<Option<(String, Password)
             return Err(Error::usage("--password and --password-file: which one?"));
         }
         (Some(password), None) => password.clone(),
-        (None, Some(file)) => password_in(file)?,
+        (None, Some(file)) => password_in(file, &machine.env)?,
         (None, None) => match user.split_once(':') {
             Some((name, password)) => {
                 return Ok(Some((name.into(), Password(password.into()))));
@@ -501,9 +462,18 @@ fn credentials(raw: &Raw, machine: &Machine) -> Result<Option<(String, Password)
     Ok(Some((user.clone(), Password(password))))
 }
 
-/// The one line of a password file.
-fn password_in(file: &PathBuf) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|error| Error::io("read", file, error))?;
+/// The one line of a password file. An error names the flag, or the variable that it came from.
+fn password_in(file: &Path, env: &Environment) -> Result<String> {
+    const VARIABLE: &str = "ETCDCTL_PASSWORD_FILE";
+    let name = match env.get(VARIABLE).is_some_and(|value| value == file) {
+        true => VARIABLE,
+        false => "--password-file",
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::io("read", file, error)
+            .within(name)
+            .hint("it must be a file that this user may read, with one line: the password")
+    })?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.contains('\n') || line.is_empty() {
@@ -513,7 +483,7 @@ fn password_in(file: &PathBuf) -> Result<String> {
             "more than one line"
         };
         return Err(Error::usage(format!(
-            "--password-file {}: {found} in it, one line was expected",
+            "{name} {}: {found} in it, one line was expected",
             file.display()
         )));
     }

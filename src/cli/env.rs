@@ -61,7 +61,7 @@ impl Environment {
         let known: Vec<String> = flags::all().filter_map(|flag| flag.variable()).collect();
         let elsewhere = |name: &str| {
             let flag = name.trim_start_matches(PREFIX).to_lowercase();
-            flags::ELSEWHERE.contains(&flag.replace('_', "-").as_str())
+            flags::instead(&flag.replace('_', "-")).is_some()
         };
         let unknown: Vec<String> = self
             .0

@@ -22,19 +22,23 @@ mod table;
 mod tty;
 mod ui;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use args::{Job, Machine, Output};
+use args::{Invocation, Job, Machine, Output};
+use commands::Command;
 use exit::Exit;
-use parse::Parsed;
+use parse::{Parsed, Typed};
 use progress::Progress;
 use raw::Format;
 use render::{input_name, input_word};
 
-use crate::catalogue::{metrics, run};
+use crate::catalogue::run::{Outcome, RunReport};
+use crate::catalogue::telling::Telling;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
+use crate::report::Severity;
 use crate::snapshot::{Sum, Verdict};
 use crate::source::{Input, Source};
 
@@ -47,23 +51,17 @@ fn run() -> Result<Exit> {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     // What is wrong with the command line is told in the same way.
     ui::log_json(parse::asks_for_json_log(&words));
-    let typed = match parse::parse(words)? {
-        Parsed::Help(about, length) => return answer(&help::text(about, length)),
-        Parsed::Topic(text) => return answer(text),
-        Parsed::Version => return answer(&help::version()),
-        Parsed::Run(typed) => typed,
+    let typed = match parse::parse(words.iter().cloned()) {
+        Ok(Parsed::Help(about, length)) => return answer(&help::text(about, length)),
+        Ok(Parsed::Topic(text)) => return answer(text),
+        Ok(Parsed::Version) => return answer(&help::version()),
+        Ok(Parsed::Run(typed)) => typed,
+        Err(error) => return senseless(&words, error),
     };
-    signals::install()?;
-    let invocation = args::resolve(
-        typed,
-        &Machine {
-            env: env::Environment::of(std::env::vars_os()),
-            spool_dirs: env::spool_dirs(),
-            stdin_is_terminal: ui::stdin_is_terminal(),
-            stdout_is_terminal: ui::stdout_is_terminal(),
-            ask_password: &tty::ask_password,
-        },
-    )?;
+    let invocation = match understood(typed) {
+        Ok(invocation) => invocation,
+        Err(error) => return senseless(&words, error),
+    };
     ui::log_json(invocation.output.log_json);
     invocation
         .warnings
@@ -77,7 +75,7 @@ fn run() -> Result<Exit> {
         Job::Restore(request) => restore(request, invocation.output),
         Job::Pack(request) => pack(request, invocation.output),
         Job::Unpack(request) => unpack(request, invocation.output),
-        Job::Backup(request, telling) => backup(&request, &telling, invocation.output),
+        Job::Backup(request) => backup(&request, invocation.output),
         Job::List(request) => list(&request, invocation.output),
         Job::Prune(request) => prune(&request, invocation.output),
         Job::Check(request, nagios) => check(&request, nagios, invocation.output),
@@ -86,16 +84,55 @@ fn run() -> Result<Exit> {
     }
 }
 
+/// What is to be done, on this machine.
+fn understood(typed: Typed) -> Result<Invocation> {
+    signals::install()?;
+    let machine = Machine {
+        env: env::Environment::of(std::env::vars_os()),
+        spool_dirs: env::spool_dirs(),
+        stdin_is_terminal: ui::stdin_is_terminal(),
+        stdout_is_terminal: ui::stdout_is_terminal(),
+        ask_password: &tty::ask_password,
+    };
+    args::resolve(typed, &machine)
+}
+
+/// A command line that makes no sense. Whoever watches the command must not take its last good result for today's:
+/// a backup writes report and metrics all the same, and a plug-in answers on standard output.
+fn senseless(words: &[OsString], error: Error) -> Result<Exit> {
+    let Some(typed) = parse::gist(words) else {
+        return Err(error);
+    };
+    if args::asks_for_nagios(&typed) {
+        return unknown(&error);
+    }
+    if typed.command == Command::Backup {
+        let (dir, telling) = args::telling_of(&typed);
+        let (tool, code) = (help::version(), Exit::Told(error.kind()).code());
+        let limits = Limits::default();
+        let mut report = ops::backup::never_began(&dir, tool.trim(), &error, code, &limits);
+        let mut error = Some(error);
+        tell(&telling, &mut report, &mut error);
+        return Err(error.unwrap_or_else(Error::interrupted));
+    }
+    Err(error)
+}
+
 /// `save OUT`
 fn save(request: &ops::save::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
     let stdout = ui::stdout_for_bytes()?;
     let outcome = ops::save::run(request, &Limits::default(), &progress, &stdout)?;
     progress.finish();
-    let text = render::save::text(request, &outcome, format(output));
-    match request.output {
+    let format = format(output);
+    tell_findings(&render::save::name(request), &outcome.verdict, format);
+    let text = render::save::text(request, &outcome, format);
+    match &request.output {
         ops::save::Output::Stdout => ui::answer_aside(&text),
-        ops::save::Output::File(_) | ops::save::Output::Archive(_) => ui::answer(&text)?,
+        ops::save::Output::File(path) | ops::save::Output::Archive(path) => {
+            let whole = path.display().to_string();
+            ui::answer(&text).map_err(|error| done_all_the_same(error, &whole))?;
+        }
     }
     Ok(Exit::of(outcome.verdict.sum))
 }
@@ -149,7 +186,7 @@ fn status(mut request: ops::status::Request, output: Output) -> Result<Exit> {
     ui::answer(&render::status::text(&request, &outcome, format))?;
     let name = input_name(&request.source.input);
     if format != Format::Json && (format != Format::Table || outcome.report.is_damaged()) {
-        ui::findings(&name, &outcome.report);
+        ui::findings(&name, &outcome.report, Severity::Warning);
     }
     if !outcome.report.is_damaged() {
         return Ok(Exit::Done);
@@ -169,7 +206,17 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     let verdict = match ending {
         ops::restore::Ending::Done(outcome) => {
-            return answer(&render::restore::text(&request, &outcome, format));
+            let name = input_name(&request.source.input);
+            tell_findings(&name, &outcome.verdict, format);
+            if format != Format::Json {
+                tell_remarks(&render::restore::remarks(&request, &outcome.plan));
+            }
+            let told = ui::answer(&render::restore::text(&request, &outcome, format));
+            let whole = outcome.plan.member_dir.display().to_string();
+            return match told {
+                Err(error) if !outcome.dry_run => Err(done_all_the_same(error, &whole)),
+                told => told.map(|()| Exit::Done),
+            };
         }
         ops::restore::Ending::BadInput(verdict) => verdict,
     };
@@ -183,6 +230,22 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     ))
 }
 
+/// Nobody heard of it, and a second run would find the first one's work in its way.
+fn done_all_the_same(error: Error, whole: &str) -> Error {
+    error.hint(format!(
+        "the work is done all the same: {whole} is whole, and in place"
+    ))
+}
+
+fn tell_remarks(remarks: &[render::restore::Remark]) {
+    for remark in remarks {
+        ui::warning(&remark.what);
+        if let Some(text) = &remark.hint {
+            ui::hint(text);
+        }
+    }
+}
+
 /// `pack INPUT OUT`
 fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
@@ -193,6 +256,8 @@ fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     match ending {
         ops::pack::Ending::Done(outcome) => {
+            let name = input_name(&request.source.input);
+            tell_findings(&name, &outcome.verdict, format);
             let text = render::pack::packed(&request, &outcome, format);
             answer_beside(request.output.is_none(), &text)
         }
@@ -214,6 +279,7 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
     let format = format(output);
     match ending {
         ops::unpack::Ending::Done(verdict) => {
+            tell_findings(&input_name(&request.source.input), &verdict, format);
             let text = render::pack::unpacked(&request, &verdict, format);
             answer_beside(request.output.is_none(), &text)
         }
@@ -242,7 +308,7 @@ fn unusable(input: &Input, verdict: &Verdict, format: Format, hint: &str) -> Res
 
 /// Nothing is made of an input that is not good.
 fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
-    ui::findings(name, &verdict.report);
+    ui::findings(name, &verdict.report, Severity::Warning);
     let summary = render::verify::summary(verdict);
     let word = render::verify::word(verdict.sum);
     let error = Error::damaged(format!("{name} is {word}; nothing was written ({summary})"));
@@ -253,53 +319,76 @@ fn bad_input(name: &str, verdict: &Verdict, hint: &str) -> Error {
 }
 
 /// `backup DIR`: the report and the metrics are written however it ended.
-fn backup(request: &ops::backup::Request, telling: &args::Telling, output: Output) -> Result<Exit> {
+fn backup(request: &ops::backup::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
     let tool = help::version();
-    let (mut report, error) = ops::backup::run(request, tool.trim(), &Limits::default(), &progress);
+    let (mut report, mut error) =
+        ops::backup::run(request, tool.trim(), &Limits::default(), &progress);
     progress.finish();
     let exit = match (&error, report.outcome) {
         (Some(error), _) => Exit::Told(error.kind()),
-        (None, run::Outcome::Suspicious) => Exit::Bad,
+        (None, Outcome::Suspicious) => Exit::Bad,
         (None, _) => Exit::Done,
     };
     report.exit_code = exit.code();
-    let mut untold = tell_run(&report, telling);
-    // One of them is the error that ends it, unless there is one already.
-    let aside = usize::from(error.is_none()).min(untold.len());
-    let last = untold.split_off(untold.len() - aside).pop();
-    untold.iter().for_each(|e| ui::warning(&e.to_string()));
-    report.warnings.iter().for_each(|text| ui::warning(text));
+    tell(&request.telling, &mut report, &mut error);
     for what in &report.suspicious {
         ui::warning(&format!(
             "the new backup is suspicious: {what}; nothing was pruned"
         ));
     }
     if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
-        ui::answer(&render::backup::made(&report, format(output)))?;
+        let answer = ui::answer(&render::backup::made(&report, format(output)));
+        if untold(answer, &mut report, &mut error) {
+            tell(&request.telling, &mut report, &mut error);
+        }
     }
-    match error.or(last) {
+    match error {
         Some(error) => Err(error),
         None => Ok(exit),
     }
 }
 
-/// Report and metrics; each is tried, whatever becomes of the other.
-fn tell_run(report: &run::RunReport, telling: &args::Telling) -> Vec<Error> {
-    let written = telling.report.as_ref().map(|path| report.write(path));
-    let measured = telling
-        .metrics
-        .as_ref()
-        .map(|path| metrics::write(report, path));
-    let results = [written, measured].into_iter().flatten();
-    results.filter_map(Result::err).collect()
+/// Metrics and report; each is tried, whatever becomes of the other. Metrics first: the report tells of metrics that
+/// could not be written.
+fn tell(telling: &Telling, report: &mut RunReport, error: &mut Option<Error>) {
+    untold(telling.metrics(report), report, error);
+    if untold(telling.report(report), report, error) {
+        // They have to agree.
+        untold(telling.metrics(report), report, error);
+    }
+}
+
+/// What could not be told is the error that ends the run, unless there is one already. Whether it is new.
+fn untold(told: Result<()>, report: &mut RunReport, error: &mut Option<Error>) -> bool {
+    let Err(fault) = told else {
+        return false;
+    };
+    let Some(first) = error else {
+        report.untold(&fault, Exit::Told(fault.kind()).code());
+        *error = Some(fault);
+        return true;
+    };
+    let text = fault.to_string();
+    let known = text == first.to_string() || report.warnings.contains(&text);
+    if !known {
+        ui::warning(&text);
+        report.warnings.push(text);
+    }
+    !known
 }
 
 /// `list DIR`
 fn list(request: &ops::list::Request, output: Output) -> Result<Exit> {
     let outcome = ops::list::run(request, &Limits::default())?;
     outcome.problem.iter().for_each(|text| ui::warning(text));
-    answer(&render::backup::listed(&outcome, format(output)))
+    let format = format(output);
+    ui::answer(&render::backup::listed(&outcome, format))?;
+    if matches!(format, Format::Simple | Format::Fields) {
+        let others = render::backup::others(&outcome);
+        others.iter().for_each(|text| ui::note(text));
+    }
+    Ok(Exit::Done)
 }
 
 /// `prune DIR`
@@ -308,7 +397,8 @@ fn prune(request: &ops::prune::Request, output: Output) -> Result<Exit> {
     let outcome = ops::prune::run(request, &Limits::default(), &progress)?;
     progress.finish();
     outcome.warnings.iter().for_each(|text| ui::warning(text));
-    answer(&render::backup::pruned(request, &outcome, format(output)))
+    ui::answer(&render::backup::pruned(request, &outcome, format(output)))?;
+    outcome.failed.map_or(Ok(Exit::Done), Err)
 }
 
 /// `check DIR`
@@ -319,11 +409,7 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
     if nagios {
         return match checked {
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
-            Err(error) => {
-                let text = error.to_string().replace(['|', '\n'], " ");
-                ui::answer(&format!("ETCD-RESCUE UNKNOWN - {text}\n"))?;
-                Ok(Exit::Nagios(3))
-            }
+            Err(error) => unknown(&error),
             Ok(outcome) => {
                 let (line, code) = render::backup::nagios(request, &outcome);
                 ui::answer(&line)?;
@@ -340,7 +426,14 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
     }
     let dir = request.dir.display();
     match outcome.totals.damaged {
-        0 => Ok(Exit::Done),
+        0 if outcome.unreadable() > 0 => Err(Error::failed(format!(
+            "{dir}: {} could not be read, though the newest verified one is young enough",
+            humanize::count(outcome.unreadable(), "backup")
+        ))
+        .hint("run it as the user that made them, root perhaps")),
+        0 => outcome.unrecorded.map_or(Ok(Exit::Done), |e| {
+            Err(e.within("what was found is not recorded"))
+        }),
         damaged => Err(Error::damaged(format!(
             "{dir}: {} damaged, though the newest verified one is young enough",
             humanize::count(damaged, "backup")
@@ -349,6 +442,13 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
             "etcd-rescue list {dir} shows which; remove what you do not want to keep"
         ))),
     }
+}
+
+/// What a plug-in says when it cannot tell.
+fn unknown(error: &Error) -> Result<Exit> {
+    let text = error.to_string().replace(['|', '\n'], " ");
+    ui::answer(&format!("ETCD-RESCUE UNKNOWN - {text}\n"))?;
+    Ok(Exit::Nagios(3))
 }
 
 /// `pin FILE`, `unpin FILE`
@@ -362,10 +462,18 @@ fn pin(request: &ops::pin::Request, output: Output) -> Result<Exit> {
 const RAW: &str = "it has no SHA-256 at its end, as a raw copy of member/snap/db has none, so nothing shows that it arrived whole; \
                    add --raw to accept it if you know where it comes from";
 
-/// What was found, on standard error, unless the answer on standard output has it.
+/// What was found in an input of which something was made, on standard error: before the answer, which
+/// may be lost, and not if that is the document that has it.
+fn tell_findings(name: &str, verdict: &Verdict, format: Format) {
+    if format != Format::Json {
+        ui::findings(name, &verdict.report, Severity::Note);
+    }
+}
+
+/// The same for `verify`, whose table has the findings too.
 fn tell_verdict(name: &str, verdict: &Verdict, format: Format) {
-    if matches!(format, Format::Simple | Format::Fields) {
-        ui::findings(name, &verdict.report);
+    if format != Format::Table {
+        tell_findings(name, verdict, format);
     }
     if verdict.sum == Sum::Unproven {
         ui::hint(&format!("{name}: {RAW}"));

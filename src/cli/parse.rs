@@ -43,45 +43,24 @@ pub struct Typed {
     pub flags: Vec<(&'static Flag, OsString)>,
 }
 
+/// What the arguments are, one by one.
+#[derive(Default)]
+struct Pieces {
+    words: Vec<OsString>,
+    given: Vec<(&'static Flag, OsString)>,
+    help: Option<Length>,
+    version: bool,
+}
+
 /// Takes the arguments apart, the program's own name left out.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut words = Vec::new();
-    let mut given = Vec::new();
-    let mut help = None;
-    let mut version = false;
-
-    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
-    while let Some(argument) = parser.next().map_err(odd)? {
-        let flag = match argument {
-            Arg::Value(word) => {
-                words.push(word);
-                continue;
-            }
-            Arg::Short('h') => {
-                help = Some(Length::Short);
-                continue;
-            }
-            Arg::Long("help") => {
-                help = Some(Length::Long);
-                continue;
-            }
-            Arg::Short('V') | Arg::Long("version") => {
-                version = true;
-                continue;
-            }
-            Arg::Short(name) => {
-                flags::short(name).ok_or_else(|| unknown_short(name, &arguments))?
-            }
-            Arg::Long(name) => flags::long(name).ok_or_else(|| unknown_long(name))?,
-        };
-        let value = match flag.value {
-            None => parser.optional_value().unwrap_or_else(|| "true".into()),
-            Some(_) => parser.value().map_err(|_| missing_value(flag))?,
-        };
-        given.push((flag, value));
-    }
-
+    let Pieces {
+        words,
+        given,
+        help,
+        version,
+    } = pieces(&arguments, &mut Err)?;
     if version {
         return Ok(Parsed::Version);
     }
@@ -111,6 +90,69 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
         operands,
         flags: given,
     }))
+}
+
+/// What can be understood of a command line that makes no sense: whoever waits for its result is to hear of that, too.
+pub fn gist(arguments: &[OsString]) -> Option<Typed> {
+    let pieces = pieces(arguments, &mut |_| Ok(())).ok()?;
+    let mut words = pieces.words.into_iter();
+    let (command, runbook) = command(&mut words, false).ok()??;
+    Some(Typed {
+        command,
+        runbook,
+        operands: words.collect(),
+        flags: pieces.given,
+    })
+}
+
+/// Takes arguments apart; `wrong` is told of what cannot be understood, and says whether to go on.
+fn pieces(arguments: &[OsString], wrong: &mut dyn FnMut(Error) -> Result<()>) -> Result<Pieces> {
+    let mut pieces = Pieces::default();
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    loop {
+        let flag = match parser.next() {
+            Ok(None) => return Ok(pieces),
+            Ok(Some(Arg::Value(word))) => {
+                pieces.words.push(word);
+                continue;
+            }
+            Ok(Some(Arg::Short('h'))) => {
+                pieces.help = Some(Length::Short);
+                continue;
+            }
+            Ok(Some(Arg::Long("help"))) => {
+                pieces.help = Some(Length::Long);
+                continue;
+            }
+            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => {
+                pieces.version = true;
+                continue;
+            }
+            Ok(Some(Arg::Short(name))) => {
+                flags::short(name).ok_or_else(|| unknown_short(name, arguments))
+            }
+            Ok(Some(Arg::Long(name))) => flags::long(name).ok_or_else(|| unknown_long(name)),
+            Err(error) => Err(odd(error)),
+        };
+        let given = flag.and_then(|flag| match flag.value {
+            None => {
+                let value = parser.optional_value();
+                Ok((flag, value.unwrap_or_else(|| "true".into())))
+            }
+            Some(_) => match parser.value() {
+                Ok(value) => Ok((flag, value)),
+                Err(_) => Err(missing_value(flag)),
+            },
+        });
+        match given {
+            Ok(given) => pieces.given.push(given),
+            Err(error) => {
+                wrong(error)?;
+                // A value that is glued to what nobody knows.
+                let _ = parser.optional_value();
+            }
+        }
+    }
 }
 
 /// Whether the log is to be JSON, as far as that can be seen before the rest makes sense.
@@ -183,10 +225,11 @@ fn all_commands() -> String {
 
 fn unknown_long(name: &str) -> Error {
     let error = Error::usage(format!("there is no flag --{name}"));
-    if flags::ELSEWHERE.contains(&name) {
+    if let Some(instead) = flags::instead(name) {
         return Error::usage(format!(
             "--{name} is a flag of etcdctl or etcdutl that this version of etcd-rescue does not have"
-        ));
+        ))
+        .hint(instead);
     }
     let names = flags::all().map(|flag| flag.long);
     match nearest(name, names.chain(["help", "version"])) {
@@ -285,6 +328,28 @@ mod tests {
             );
             assert_eq!(typed.operands, ["x"]);
         }
+    }
+
+    #[test]
+    fn the_gist_of_nonsense_is_what_makes_sense_of_it() {
+        let gist = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            super::gist(&words)
+        };
+        for line in [
+            "backup DIR --bogus --report R",
+            "backup --bogus=x DIR -Z --report=R --help=x",
+            "--report R backup DIR --metrics",
+            "backup DIR --force=x --report R --keep-last many",
+        ] {
+            assert!(parse(line.split(' ').map(OsString::from)).is_err() || line.contains("many"));
+            let typed = gist(line).unwrap();
+            assert_eq!(typed.command, Command::Backup);
+            assert_eq!(typed.operands, ["DIR"], "{line}");
+            let report = typed.flags.iter().find(|(flag, _)| flag.long == "report");
+            assert_eq!(report.map(|(_, value)| value), Some(&"R".into()), "{line}");
+        }
+        assert!(gist("bakcup DIR --report R").is_none() && gist("--report R").is_none());
     }
 
     #[test]

@@ -237,7 +237,13 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    /// A stage that has no byte done yet goes on when it is told once more.
     fn stage(&self, name: &str, total: Option<u64>) {
+        let stage = self.now();
+        if stage.name == name && stage.total == total && self.done.load(Relaxed) == 0 {
+            return;
+        }
+        drop(stage);
         self.next_stage(Stage::new(name, total, Instant::now()));
     }
 
@@ -348,7 +354,12 @@ mod tests {
             }
         });
         assert_eq!(progress.done.load(Relaxed), 12_000);
-        progress.stage("next", Some(1));
+        progress.stage("hashing", None);
         assert_eq!(progress.done.load(Relaxed), 0);
+        let began = progress.now().began;
+        progress.stage("hashing", None);
+        assert_eq!(progress.now().began, began, "the same stage");
+        progress.stage("hashing", Some(1));
+        assert_ne!(progress.now().began, began);
     }
 }

@@ -112,6 +112,14 @@ pub mod value {
         Ok(PathBuf::from(OsString::from(value)))
     }
 
+    /// A name of a file; standard output is none.
+    pub fn file(value: &OsStr) -> Result<PathBuf, String> {
+        match value == "-" {
+            true => Err("- names no file; -w json prints the report on standard output".into()),
+            false => path(value),
+        }
+    }
+
     /// A list: `a,b`, blanks around the items and empty items dropped.
     pub fn list(value: &OsStr) -> Result<Vec<String>, String> {
         let text = text(value)?;
@@ -166,7 +174,7 @@ pub mod value {
             .ok_or_else(|| format!("{text:?} is not a size, like 500M or 20G"))
     }
 
-    /// What Go's `time.ParseDuration` takes, longer than nothing: `5s`, `1m30s`, `1.5h`, `300ms`.
+    /// What Go's `time.ParseDuration` takes, and days; longer than nothing: `5s`, `1m30s`, `1.5h`, `300ms`, `2d`.
     pub fn duration(value: &OsStr) -> Result<Duration, String> {
         let text = text(value)?;
         match go_duration(&text) {
@@ -174,8 +182,11 @@ pub mod value {
                 Err(format!("{text:?}: a wait must be longer than nothing"))
             }
             Some(duration) => Ok(duration),
+            None if text.parse::<u32>().is_ok() => Err(format!(
+                "{text:?} is not a duration without its unit: {text}s, {text}m or {text}h?"
+            )),
             None => Err(format!(
-                "{text:?} is not a duration, like 5s, 1m30s or 300ms"
+                "{text:?} is not a duration, like 5s, 1m30s, 300ms or 2d"
             )),
         }
     }
@@ -191,7 +202,7 @@ pub mod value {
     }
 
     fn go_duration(text: &str) -> Option<Duration> {
-        const UNITS: [(&str, f64); 8] = [
+        const UNITS: [(&str, f64); 9] = [
             // Longer names before those that they begin with.
             ("ns", 1e-9),
             ("us", 1e-6),
@@ -201,6 +212,7 @@ pub mod value {
             ("s", 1.0),
             ("m", 60.0),
             ("h", 3600.0),
+            ("d", 86_400.0),
         ];
         let mut rest = text.strip_prefix('+').unwrap_or(text);
         if rest == "0" {
@@ -223,7 +235,7 @@ pub mod value {
         use super::*;
 
         #[test]
-        fn durations_are_those_of_go() {
+        fn durations_are_those_of_go_and_days() {
             let parse = |text: &str| duration(OsStr::new(text));
             assert_eq!(parse("5s"), Ok(Duration::from_secs(5)));
             assert_eq!(parse("1m30s"), Ok(Duration::from_secs(90)));
@@ -231,6 +243,12 @@ pub mod value {
             assert_eq!(parse("1.5h"), Ok(Duration::from_secs(5400)));
             assert_eq!(parse("1h2m3.5s"), Ok(Duration::from_millis(3_723_500)));
             assert_eq!(parse("2us"), Ok(Duration::from_micros(2)));
+            assert_eq!(parse("1d12h"), Ok(Duration::from_secs(36 * 3600)));
+            let message = parse("26").unwrap_err();
+            assert!(
+                message.ends_with("without its unit: 26s, 26m or 26h?"),
+                "{message}"
+            );
             for wrong in [
                 "", "5", "s", "5x", "-1s", "1s2", "1..5s", "0", "0s", "1e99h", "5 s",
             ] {

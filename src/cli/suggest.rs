@@ -1,7 +1,7 @@
 //! The nearest name for one that does not exist.
 
-/// The name that was probably meant: the one at the smallest distance, if that is near enough, or
-/// the only one that begins with what was typed.
+/// The name that was probably meant: the one at the smallest distance, if that is near enough, the one
+/// of the same words in another order, or the only one that begins with what was typed.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let names: Vec<&str> = names.into_iter().collect();
     let allowed = 1 + typed.chars().count() / 4;
@@ -11,6 +11,14 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, _)| *distance <= allowed)
         .min();
     if let Some((_, name)) = by_distance {
+        return Some(name);
+    }
+    let words = |name: &str| {
+        let mut words: Vec<String> = name.split('-').map(String::from).collect();
+        words.sort();
+        words
+    };
+    if let Some(name) = names.iter().find(|name| words(name) == words(typed)) {
         return Some(name);
     }
     let mut longer = names.iter().filter(|name| name.starts_with(typed));
@@ -68,5 +76,8 @@ mod tests {
         assert_eq!(nearest("ver", names), Some("verify"));
         assert_eq!(nearest("frobnicate", names), None);
         assert_eq!(nearest("x", names), None);
+        let names = ["bump-revision", "data-dir", "bump"];
+        assert_eq!(nearest("revision-bump", names), Some("bump-revision"));
+        assert_eq!(nearest("dir-data-x", names), None);
     }
 }

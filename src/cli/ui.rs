@@ -37,8 +37,8 @@ pub fn log_json(yes: bool) {
 /// Prints the answer.
 pub fn answer(text: &str) -> Result<()> {
     wipe();
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    // Not through the library's own buffer, to which a descriptor that cannot be written is a success.
+    match stdout_for_bytes()?.write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::failed("cannot write to standard output").because(error)),
         Ok(()) => Ok(()),
@@ -112,9 +112,9 @@ fn finding(input: &str, finding: &Finding) {
     }
 }
 
-/// What a check found that is more than a remark, and how much of it is not listed.
-pub fn findings(input: &str, report: &Report) {
-    let telling = |found: &&Finding| found.severity > Severity::Note;
+/// What a check found that is at least this bad, and how much of it is not listed.
+pub fn findings(input: &str, report: &Report, least: Severity) {
+    let telling = |found: &&Finding| found.severity >= least;
     for found in report.listed().iter().filter(telling) {
         finding(input, found);
     }
@@ -130,9 +130,11 @@ pub fn progress_json(json: &str) {
 
 /// Draws the progress line, or draws it anew.
 pub fn progress_line(text: &str) {
-    let columns = rustix::termios::tcgetwinsize(io::stderr())
-        .map_or(80, |size| usize::from(size.ws_col))
-        .max(20);
+    // Serial consoles have a size of 0, which is none.
+    let columns = match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).max(20),
+        _ => 80,
+    };
     let text: String = tame(text).chars().take(columns - 1).collect();
     let mut stands = LINE_STANDS.lock().unwrap_or_else(PoisonError::into_inner);
     *stands = true;

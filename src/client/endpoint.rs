@@ -4,16 +4,16 @@
 //!
 //! | typed | connects to | TLS |
 //! |---|---|---|
-//! | `host:port`, `host`, `[v6]:port`, `v6` | TCP, port 2379 when none is typed | if a TLS flag is given |
+//! | `host:port`, `host`, `[v6]:port`, `v6` | TCP, port 2379 when none is typed | by default |
 //! | `http://…` | TCP | never, whatever the flags say |
 //! | `https://…` | TCP | always |
-//! | `unix:PATH`, `unix://PATH` | unix socket | if a TLS flag is given |
+//! | `unix:PATH`, `unix://PATH` | unix socket | by default |
 //! | `unixs:PATH`, `unixs://PATH` | unix socket | always |
 //!
-//! A TLS flag is any of `--cacert`, `--cert`, `--key`, `--insecure-skip-tls-verify`, `--insecure-transport=false`:
+//! The default is TLS if a TLS flag is given, or if the first of all endpoints speaks it. A TLS flag is any of `--cacert`, `--cert`, `--key`, `--insecure-skip-tls-verify`, `--insecure-transport=false`:
 //! the rule of etcdctl 3.7. Two deviations, both on purpose: etcdctl lets the scheme of its *first* endpoint decide
-//! for all of them, which sends `https://` endpoints plaintext or the reverse; here each decides for itself. And a host
-//! without a port means etcd's client port here, where etcdctl falls back to 443.
+//! for all of them, those with another scheme too, which sends `https://` endpoints plaintext or the reverse; here a scheme
+//! counts where it is typed. And a host without a port means etcd's client port here, where etcdctl falls back to 443.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -45,10 +45,10 @@ pub enum Address {
 }
 
 impl Endpoint {
-    /// Understands one endpoint. `tls_flags` says whether any TLS flag was given (see the module's table).
+    /// Understands one endpoint. `tls_by_default` is for those whose scheme does not say (see the module's table).
     ///
     /// [`crate::error::Kind::Usage`] for a scheme, host or port that makes no sense.
-    pub fn parse(typed: &str, tls_flags: bool) -> Result<Endpoint> {
+    pub fn parse(typed: &str, tls_by_default: bool) -> Result<Endpoint> {
         let typed = typed.trim();
         let shown = without_userinfo(typed);
         let refuse = |why: &str| {
@@ -59,9 +59,10 @@ impl Endpoint {
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" | "unixs" => true,
             "http" => false,
-            "" | "unix" => tls_flags,
+            "" | "unix" => tls_by_default,
             _ => return Err(refuse("this scheme is unknown")),
         };
+        let mut with_port = None;
         let (address, name) = if scheme.to_ascii_lowercase().starts_with("unix") {
             if rest.is_empty() {
                 return Err(refuse("the path of the socket is missing"));
@@ -70,6 +71,18 @@ impl Endpoint {
         } else {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
             let (host, port) = split_port(authority).map_err(refuse)?;
+            if port.is_none() {
+                let (head, tail) = (shown.strip_suffix(rest), rest.strip_prefix(authority));
+                let bare = authority.trim_matches(['[', ']']);
+                let bare = match bare.contains(':') {
+                    true => format!("[{bare}]"),
+                    false => bare.to_owned(),
+                };
+                with_port = head
+                    .zip(tail)
+                    .map(|(head, tail)| format!("{head}{bare}:{CLIENT_PORT}{tail}"));
+            }
+            let port = port.unwrap_or(CLIENT_PORT);
             let name = host.split('%').next().unwrap_or(&host).to_owned();
             (Address::Tcp(host, port), name)
         };
@@ -81,7 +94,7 @@ impl Endpoint {
             ),
         };
         Ok(Endpoint {
-            shown,
+            shown: with_port.unwrap_or(shown),
             address,
             tls_name,
         })
@@ -113,7 +126,7 @@ impl Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// As it was typed, without user names and passwords.
+    /// As it was typed, without user names and passwords, and with the port that was assumed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
@@ -160,8 +173,8 @@ fn unix_name(path: &str) -> &str {
     }
 }
 
-/// Host and port of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
-fn split_port(authority: &str) -> std::result::Result<(String, u16), &'static str> {
+/// Host, and port if there is one, of `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
+fn split_port(authority: &str) -> std::result::Result<(String, Option<u16>), &'static str> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']').ok_or("the ] is missing")?;
         match rest.strip_prefix(':') {
@@ -179,9 +192,9 @@ fn split_port(authority: &str) -> std::result::Result<(String, u16), &'static st
         }
     };
     let port = match port {
-        None => CLIENT_PORT,
+        None => None,
         Some(text) => match text.parse::<u16>() {
-            Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => port,
+            Ok(port) if port != 0 && text.bytes().all(|b| b.is_ascii_digit()) => Some(port),
             _ => return Err("the port is no number from 1 to 65535"),
         },
     };
@@ -273,6 +286,23 @@ mod tests {
             let error = Endpoint::parse(wrong, false).unwrap_err();
             assert!(error.to_string().contains(why), "{wrong:?}: {error}");
             assert_eq!(error.kind(), crate::error::Kind::Usage);
+        }
+    }
+
+    #[test]
+    fn the_port_that_is_assumed_shows() {
+        for (typed, shown) in [
+            ("127.0.0.1", "127.0.0.1:2379"),
+            ("https://h", "https://h:2379"),
+            ("https://h/x", "https://h:2379/x"),
+            ("http://u:p@h", "http://h:2379"),
+            ("::1", "[::1]:2379"),
+            ("[::1]", "[::1]:2379"),
+            ("h:1", "h:1"),
+            ("unix:/run/etcd", "unix:/run/etcd"),
+        ] {
+            let endpoint = Endpoint::parse(typed, false).unwrap();
+            assert_eq!(endpoint.to_string(), shown);
         }
     }
 

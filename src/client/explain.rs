@@ -228,7 +228,7 @@ fn answered(target: &Target, doing: &str, status: &tonic::Status, seen: &Seen) -
         None => {}
     }
     let text = match said.is_empty() {
-        true => format!("could not {doing}: {:?}", status.code()),
+        true => format!("could not {doing}: {}", status.code().description()),
         false => format!("could not {doing}: {said}"),
     };
     at(target, text)

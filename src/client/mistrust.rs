@@ -4,6 +4,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::connect::Target;
 use super::explain::{at, shorten};
+use super::flaw::{Flaw, Whose};
 use super::tls::{Identity, Tls, Trust};
 use super::verifier::is_ca_as_end_entity;
 use crate::error::Error;
@@ -15,7 +16,29 @@ pub fn tls_error(target: &Target, tls: &Tls, error: &rustls::Error) -> Error {
         rustls::Error::AlertReceived(alert) => alerted(target, tls, *alert),
         rustls::Error::PeerIncompatible(why) => at(
             target,
-            format!("no common ground in TLS: {why:?} (we speak TLS 1.2 and 1.3)"),
+            format!(
+                "no common ground in TLS: {} (we speak TLS 1.2 and 1.3)",
+                words(&format!("{why:?}"))
+            ),
+        ),
+        rustls::Error::PeerMisbehaved(why) => at(
+            target,
+            format!(
+                "the server broke a rule of TLS: {}",
+                words(&format!("{why:?}"))
+            ),
+        ),
+        rustls::Error::InvalidMessage(why) => at(
+            target,
+            format!(
+                "the server sent what is no TLS: {}",
+                words(&format!("{why:?}"))
+            ),
+        ),
+        rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => at(
+            target,
+            "the server broke a rule of TLS: a message came out of turn",
         ),
         other => at(target, format!("TLS failed: {other}")),
     }
@@ -98,8 +121,61 @@ fn certificate(target: &Target, tls: &Tls, why: &CertificateError) -> Error {
             "the server's certificate is itself a CA (CA:TRUE), and it is not in --cacert",
         )
         .hint("give this very certificate as --cacert to trust it"),
-        other => at(target, format!("the server's certificate cannot be accepted: {other}"))
-            .hint(skip_only(SKIP)),
+        Other(other) => match Flaw::unwrap(other) {
+            Some(flaw) => at(target, flaw.to_string()).hint(format!("{}, {SKIP}", remedy(flaw))),
+            None => unacceptable(target, &other.to_string()).hint(skip_only(SKIP)),
+        },
+        other => unacceptable(target, &format!("{other:?}")).hint(skip_only(SKIP)),
+    }
+}
+
+/// What nobody has a sentence for yet: by its name.
+fn unacceptable(target: &Target, name: &str) -> Error {
+    at(
+        target,
+        format!(
+            "the server's certificate cannot be accepted: {}",
+            words(name)
+        ),
+    )
+}
+
+/// What to do about a certificate that others may take.
+fn remedy(flaw: &Flaw) -> &'static str {
+    match flaw {
+        Flaw::Version(_) => {
+            "reissue it with a subjectAltName (openssl x509 -req -extfile FILE, with subjectAltName=IP:…,DNS:… in FILE)"
+        }
+        Flaw::CriticalExtension(_) => "reissue it without that extension, or with it not critical",
+        Flaw::Signature(..) => "reissue it, signed with SHA-256 or better",
+        Flaw::KeySize(Whose::Servers, _) => "reissue it with a new key (openssl genrsa 2048)",
+        Flaw::KeySize(Whose::Cas, _) => {
+            "make a new CA (openssl genrsa 2048), and reissue what it has signed"
+        }
+        Flaw::Unproven => "etcd's --cert-file and --key-file must be a pair",
+    }
+}
+
+/// `BadCertificate` as `bad certificate`: the name of a variant, for people. What follows it is for programmers.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    let mut before = 'A';
+    for c in name.chars().take_while(char::is_ascii_alphanumeric) {
+        if c.is_ascii_uppercase() && !before.is_ascii_uppercase() {
+            text.push(' ');
+        }
+        text.push(c.to_ascii_lowercase());
+        before = c;
+    }
+    text
+}
+
+/// What an alert is called.
+fn named(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "unknown CA".into(),
+        AlertDescription::Unknown(number) => format!("number {number}"),
+        known => words(&format!("{known:?}")),
     }
 }
 
@@ -125,7 +201,7 @@ fn alerted(target: &Target, tls: &Tls, alert: AlertDescription) -> Error {
         (NoApplicationProtocol, _) => at(target, "the server speaks TLS, but not HTTP/2 over it")
             .hint("it may not be etcd's client port; use the one of --listen-client-urls"),
         (ProtocolVersion, _) => at(target, "the server speaks neither TLS 1.2 nor TLS 1.3"),
-        _ => at(target, format!("the server ended TLS with the alert {alert:?}"))
+        _ => at(target, format!("the server ended TLS with the alert {}", named(alert)))
             .hint("etcd's log has the reason"),
     }
 }
@@ -154,7 +230,7 @@ fn refused_identity(target: &Target, identity: &Identity, alert: AlertDescriptio
             ),
         )
         .hint("check the clock of the machine that made it"),
-        _ => at(target, format!("{refused} ({alert:?})")).hint(
+        _ => at(target, format!("{refused} ({})", named(alert))).hint(
             "it must be signed by a CA of the server's --trusted-ca-file, and be for clientAuth; etcd's log has the reason",
         ),
     }
@@ -183,4 +259,18 @@ fn date(time: rustls::pki_types::UnixTime) -> String {
             || format!("{} s after 1970", time.as_secs()),
             |t| t.to_string(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_for_programmers_become_words() {
+        assert_eq!(words("BadCertificate"), "bad certificate");
+        assert_eq!(words("Tls12NotOffered { x: [1] }"), "tls12 not offered");
+        assert_eq!(words("Other(OtherError(X))"), "other");
+        assert_eq!(named(AlertDescription::UnknownCA), "unknown CA");
+        assert_eq!(named(AlertDescription::Unknown(200)), "number 200");
+    }
 }

@@ -24,6 +24,7 @@ use crate::observe::Observer;
 mod connect;
 mod endpoint;
 mod explain;
+mod flaw;
 mod mistrust;
 mod probe;
 mod rank;
@@ -34,9 +35,10 @@ mod survey;
 mod tls;
 mod verifier;
 mod wire;
+mod x509;
 
 use connect::Target;
-use endpoint::Endpoint;
+use endpoint::{Address, Endpoint};
 use session::Session;
 use tls::Tls;
 
@@ -92,6 +94,7 @@ pub struct Client {
     targets: Vec<Target>,
     user: Option<(String, Password)>,
     notices: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Client {
@@ -106,23 +109,21 @@ impl Client {
             ));
         }
         let tls_flags = options.has_tls_flags();
+        // An endpoint without a scheme is spoken to as the first one is, but never in plaintext despite a flag.
+        let mut tls_by_default = tls_flags;
+        if let Some(first) = options.endpoints.first() {
+            tls_by_default |= Endpoint::parse(first, tls_flags)?.tls_name.is_some();
+        }
         let endpoints = options
             .endpoints
             .iter()
-            .map(|typed| Endpoint::parse(typed, tls_flags))
+            .map(|typed| Endpoint::parse(typed, tls_by_default))
             .collect::<Result<Vec<Endpoint>>>()?;
-        let mut notices = Vec::new();
         let tls = match endpoints.iter().any(|e| e.tls_name.is_some()) {
             true => Some(Arc::new(Tls::load(&options)?)),
             false => None,
         };
-        for plain in endpoints.iter().filter(|e| e.tls_name.is_none()) {
-            if tls_flags {
-                notices.push(format!(
-                    "{plain} is spoken to in plaintext, because of its scheme; the TLS flags do not apply"
-                ));
-            }
-        }
+        let (notices, warnings) = plaintext(&endpoints, &options)?;
         let target = |endpoint| Target {
             endpoint,
             tls: tls.clone(),
@@ -140,6 +141,7 @@ impl Client {
             targets,
             user: options.user,
             notices,
+            warnings,
         })
     }
 
@@ -147,15 +149,32 @@ impl Client {
     ///
     /// [`Kind::Unreachable`](crate::error::Kind::Unreachable) when nobody can be asked;
     /// [`Kind::Refused`](crate::error::Kind::Refused) when the endpoints belong to different clusters, or when all that
-    /// answered had better not be saved from. Remarks go to [`Observer::notice`].
+    /// answered had better not be saved from. Remarks go to [`Observer::notice`] and [`Observer::warn`].
     pub fn survey(&self, observer: &dyn Observer) -> Result<Survey> {
+        self.survey_hearing(observer, &mut |_, _| {})
+    }
+
+    /// As [`Client::survey`]; `silent` is told of each endpoint that did not answer, and why, whatever comes of the rest.
+    pub fn survey_hearing(
+        &self,
+        observer: &dyn Observer,
+        silent: &mut dyn FnMut(String, String),
+    ) -> Result<Survey> {
         for notice in &self.notices {
             observer.notice(notice);
+        }
+        for warning in &self.warnings {
+            observer.warn(warning);
         }
         let answers = self.watched(observer, self.ask_all())??;
         let endpoints: Vec<Endpoint> = self.targets.iter().map(|t| t.endpoint.clone()).collect();
         let needless = answers.iter().any(|answer| answer.needless_user);
-        let members = answers.into_iter().map(|answer| answer.member).collect();
+        let members: Vec<_> = answers.into_iter().map(|answer| answer.member).collect();
+        for (endpoint, member) in endpoints.iter().zip(&members) {
+            if let Err(error) = member {
+                silent(endpoint.to_string(), rank::because(endpoint, error));
+            }
+        }
         let mut survey = rank::rank(&endpoints, members)?;
         if needless {
             survey.notices.insert(
@@ -165,6 +184,9 @@ impl Client {
         }
         for notice in &survey.notices {
             observer.notice(notice);
+        }
+        for warning in &survey.warnings {
+            observer.warn(warning);
         }
         Ok(survey)
     }
@@ -220,6 +242,37 @@ impl Client {
             }
         })
     }
+}
+
+/// What is to be said of endpoints in plaintext: notices, and warnings where others speak TLS. One list of endpoints is one
+/// cluster, with one password: what is worth TLS on the way to one member is refused to another without.
+fn plaintext(
+    endpoints: &[Endpoint],
+    options: &ConnectOptions,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let secure = endpoints.iter().find(|e| e.tls_name.is_some());
+    let mut plain = endpoints.iter().filter(|e| e.tls_name.is_none());
+    let Some(secure) = secure else {
+        let notices = plain.filter(|_| options.has_tls_flags()).map(|plain| {
+            format!(
+                "{plain} is spoken to in plaintext, because of its scheme; the TLS flags do not apply"
+            )
+        });
+        return Ok((notices.collect(), Vec::new()));
+    };
+    let on_the_wire = |e: &&Endpoint| matches!(e.address, Address::Tcp(..));
+    if options.user.is_some()
+        && let Some(plain) = plain.clone().find(on_the_wire)
+    {
+        return Err(Error::usage(format!(
+            "the password would go in plaintext to {plain}, though {secure} is spoken to over TLS"
+        ))
+        .hint("begin every endpoint with https://, or leave this one out"));
+    }
+    let warnings = plain
+        .by_ref()
+        .map(|plain| format!("{plain} is spoken to in plaintext, though {secure} is not"));
+    Ok((Vec::new(), warnings.collect()))
 }
 
 impl Drop for Client {

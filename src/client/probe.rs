@@ -65,6 +65,7 @@ fn member(target: &Target, index: usize, status: PbStatusResponse) -> Member {
         is_learner: status.is_learner,
         revision: header.revision,
         raft_term: status.raft_term,
+        raft_index: status.raft_index,
         raft_applied_index: status.raft_applied_index,
         db_size: u64::try_from(status.db_size).unwrap_or(0),
         db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or(0),

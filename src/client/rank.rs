@@ -8,10 +8,11 @@
 //! 4. sees no leader while another one does (it is cut off),
 //! 5. lags: its applied raft index is more than [`LAG`] behind the best one.
 //!
-//! Of the rest a follower is preferred, because streaming a snapshot costs the leader time that writes need; among
-//! equals the one that has applied most, then the order in which they were typed.
+//! Of the rest a follower is preferred, because streaming a snapshot costs the leader time that writes need, unless it is
+//! more than [`SLACK`] behind; among equals the one that has applied most, then the order in which they were typed.
 //!
-//! With exactly one endpoint there is nothing to choose: the operator has, and each of these is reported instead.
+//! With exactly one endpoint there is nothing to choose: the operator has. Whatever speaks against the one that is taken
+//! is reported, however it came to be the one: that is all there is, or nobody was better.
 
 use super::endpoint::Endpoint;
 use super::survey::{Alarm, Candidate, LeftOut, Member, Survey};
@@ -22,71 +23,92 @@ use crate::error::{Error, Result};
 /// (`etcd-io/etcd server/etcdserver/v3_server.go` maxGapBetweenApplyAndCommitIndex, v3.7.1).
 pub const LAG: u64 = 5000;
 
+/// How far behind, in raft entries, a member may seem without a word: about what a busy cluster writes between the first
+/// status and the last.
+const SLACK: u64 = 500;
+
 /// Decides. `answers` has one entry for each endpoint.
 ///
 /// [`crate::error::Kind::Unreachable`] when nobody answered, [`crate::error::Kind::Refused`] when the endpoints belong to
 /// different clusters or when those that answered had better not be saved from.
 pub fn rank(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> Result<Survey> {
     let probed = answers.len();
-    let (members, mut left_out, errors) = sort_out(endpoints, answers);
+    let (members, left_out, errors) = sort_out(endpoints, answers);
     if members.is_empty() {
         return Err(nobody(errors));
     }
     same_cluster(&members)?;
     let mut notices = notices(&members);
     let corrupt = corrupt(&members);
-    if let ([member], 1) = (members.as_slice(), probed) {
-        notices.extend(doubts(member, &corrupt));
-        return Ok(Survey {
-            candidates: vec![candidate(member.clone(), "the only endpoint given")],
-            left_out: Vec::new(),
-            notices,
-        });
-    }
+    let committed = members.iter().map(Member::committed).max().unwrap_or(0);
+    let (chosen, left_out, why) = match probed {
+        1 => (members, left_out, "the only endpoint given".to_owned()),
+        _ => {
+            let (good, left_out) = choose(members, left_out, &corrupt)?;
+            (good, left_out, format!("{probed} endpoints probed"))
+        }
+    };
+    let left_out: Vec<LeftOut> = left_out.into_iter().map(|(_, left)| left).collect();
+    notices.extend(
+        left_out
+            .iter()
+            .map(|left| format!("{} is left out: {}", left.endpoint, left.because)),
+    );
+    let first = chosen.first();
+    Ok(Survey {
+        warnings: first.map_or(Vec::new(), |first| doubts(first, &corrupt, committed)),
+        candidates: chosen
+            .into_iter()
+            .map(|member| candidate(member, committed, &why))
+            .collect(),
+        left_out,
+        notices,
+    })
+}
+
+/// Of several: those that can be saved from, best first, and all others, in the order in which they were typed.
+fn choose(
+    members: Vec<Member>,
+    mut left_out: Left,
+    corrupt: &[u64],
+) -> Result<(Vec<Member>, Left)> {
     let someone_sees_a_leader = members.iter().any(|m| m.leader != 0);
     // Of equals the one typed first: max_by_key takes the last.
     let best = members.iter().rev();
     let best = best.max_by_key(|m| m.raft_applied_index).cloned();
+    let most_applied = best.as_ref().map_or(0, |best| best.raft_applied_index);
     let mut good = Vec::new();
     for member in members {
-        match objection(&member, &corrupt, someone_sees_a_leader, best.as_ref()) {
+        match objection(&member, corrupt, someone_sees_a_leader, best.as_ref()) {
             Some(because) => left_out.push((
                 member.index,
                 LeftOut {
                     endpoint: member.endpoint,
                     because,
-                    answered: true,
                 },
             )),
             None => good.push(member),
         }
     }
     left_out.sort_by_key(|(index, _)| *index);
-    let left_out: Vec<LeftOut> = left_out.into_iter().map(|(_, left)| left).collect();
     if good.is_empty() {
         return Err(none_good(&left_out));
     }
     good.sort_by_key(|m| {
         (
+            m.behind(most_applied) > SLACK,
             m.is_leader(),
             std::cmp::Reverse(m.raft_applied_index),
             m.index,
         )
     });
-    notices.extend(
-        left_out
-            .iter()
-            .map(|left| format!("{} is left out: {}", left.endpoint, left.because)),
-    );
-    let why = format!("{probed} endpoints probed");
-    Ok(Survey {
-        candidates: good.into_iter().map(|m| candidate(m, &why)).collect(),
-        left_out,
-        notices,
-    })
+    Ok((good, left_out))
 }
 
-type SortedOut = (Vec<Member>, Vec<(usize, LeftOut)>, Vec<Error>);
+/// Each with its place among the endpoints.
+type Left = Vec<(usize, LeftOut)>;
+
+type SortedOut = (Vec<Member>, Left, Vec<Error>);
 
 fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
     let (mut members, mut left_out, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,16 +116,9 @@ fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
         match answer {
             Ok(member) => members.push(member),
             Err(error) => {
-                let endpoint = endpoint.to_string();
-                let text = error.to_string();
-                let because = text
-                    .strip_prefix(&format!("{endpoint}: "))
-                    .unwrap_or(&text)
-                    .to_owned();
                 let left = LeftOut {
-                    endpoint,
-                    because,
-                    answered: false,
+                    endpoint: endpoint.to_string(),
+                    because: because(endpoint, &error),
                 };
                 left_out.push((index, left));
                 errors.push(error);
@@ -113,8 +128,23 @@ fn sort_out(endpoints: &[Endpoint], answers: Vec<Result<Member>>) -> SortedOut {
     (members, left_out, errors)
 }
 
-fn candidate(member: Member, why: &str) -> Candidate {
-    let because = format!("{}, revision {}, {why}", member.role(), member.revision);
+/// Why an endpoint did not answer, without its name.
+pub(super) fn because(endpoint: &Endpoint, error: &Error) -> String {
+    let text = error.to_string();
+    let rest = text.strip_prefix(&format!("{endpoint}: "));
+    rest.unwrap_or(&text).to_owned()
+}
+
+fn candidate(member: Member, committed: u64, why: &str) -> Candidate {
+    let behind = match member.behind(committed) {
+        0..=SLACK => String::new(),
+        behind => format!("{behind} raft entries behind, "),
+    };
+    let because = format!(
+        "{}, revision {}, {behind}{why}",
+        member.role(),
+        member.revision
+    );
     Candidate { member, because }
 }
 
@@ -139,10 +169,10 @@ fn nobody(mut errors: Vec<Error>) -> Error {
 }
 
 /// Somebody answered, but everybody had something against them.
-fn none_good(left_out: &[LeftOut]) -> Error {
+fn none_good(left_out: &[(usize, LeftOut)]) -> Error {
     let texts: Vec<String> = left_out
         .iter()
-        .map(|left| format!("{}: {}", left.endpoint, left.because))
+        .map(|(_, left)| format!("{}: {}", left.endpoint, left.because))
         .collect();
     Error::refused(format!(
         "no member should be saved from: {}",
@@ -196,9 +226,7 @@ fn objection(
         return Some("it sees no leader, though another member does: it is cut off".into());
     }
     let best = best?;
-    let behind = best
-        .raft_applied_index
-        .saturating_sub(member.raft_applied_index);
+    let behind = member.behind(best.raft_applied_index);
     (behind > LAG).then(|| {
         format!(
             "it lags: raft index {} applied, {behind} behind {}",
@@ -207,13 +235,13 @@ fn objection(
     })
 }
 
-/// What to say about the only endpoint.
-fn doubts(member: &Member, corrupt: &[u64]) -> Vec<String> {
+/// What speaks against the one that is taken all the same. `committed` is the last raft entry that anybody has heard of.
+fn doubts(member: &Member, corrupt: &[u64], committed: u64) -> Vec<String> {
     let mut found = Vec::new();
     let label = member.label();
     if is_corrupt(member, corrupt) {
         found.push(format!(
-            "WARNING: {label} has a CORRUPT alarm: its data differs from the other members'. It is the only endpoint given, so the snapshot is taken from it; compare it with one from another member"
+            "{label} has a CORRUPT alarm: its data differs from the other members'. It is the only endpoint given, so the snapshot is taken from it; compare it with one from another member"
         ));
     }
     if member.is_learner {
@@ -224,6 +252,12 @@ fn doubts(member: &Member, corrupt: &[u64]) -> Vec<String> {
     if member.leader == 0 {
         found.push(format!(
             "{label} sees no leader: the cluster has lost its quorum, or this member is cut off; what the others have committed since may be missing"
+        ));
+    }
+    if member.behind(committed) > SLACK {
+        found.push(format!(
+            "{label} is behind: it has applied raft entry {}, and {committed} is committed; what lies between may be missing",
+            member.raft_applied_index
         ));
     }
     found
@@ -276,6 +310,7 @@ mod tests {
             is_learner: false,
             revision: 308,
             raft_term: 2,
+            raft_index: applied,
             raft_applied_index: applied,
             db_size: 0,
             db_size_in_use: 0,
@@ -339,7 +374,7 @@ mod tests {
             Err(Error::unreachable("h6:1: connection refused")),
         ])
         .unwrap();
-        assert_eq!(order(&found), [4, 0]);
+        assert_eq!(order(&found), [0, 4]);
         let told: Vec<_> = found
             .left_out
             .iter()
@@ -372,18 +407,71 @@ mod tests {
         doubtful.alarms = vec![alarm("CORRUPT", 0)];
         let found = survey(vec![Ok(doubtful)]).unwrap();
         assert_eq!(order(&found), [0]);
-        let all = found.notices.join("\n");
-        for word in ["WARNING", "learner", "sees no leader"] {
+        let all = found.warnings.join("\n");
+        for word in ["(m0) has a CORRUPT alarm", "learner", "sees no leader"] {
             assert!(all.contains(word), "{word}: {all}");
         }
     }
 
     #[test]
-    fn without_a_quorum_the_most_applied_is_taken() {
-        let mut a = member(0, 5);
-        let mut b = member(1, 7);
-        (a.leader, b.leader) = (0, 0);
-        assert_eq!(order(&survey(vec![Ok(a), Ok(b)]).unwrap()), [1, 0]);
+    fn without_a_quorum_the_most_applied_is_taken_with_a_warning() {
+        let down = || Err(Error::unreachable("h2:1: refused"));
+        let leaderless = |index, applied| Member {
+            leader: 0,
+            ..member(index, applied)
+        };
+        for (answers, taken) in [
+            (
+                vec![Ok(leaderless(0, 5)), Ok(leaderless(1, 7))],
+                "h1:1 (m1)",
+            ),
+            (vec![down(), Ok(leaderless(1, 5)), down()], "h1:1 (m1)"),
+            (vec![Ok(leaderless(0, 5))], "h0:1 (m0)"),
+        ] {
+            let found = survey(answers).unwrap();
+            let all = found.warnings.join("\n");
+            assert!(
+                all.starts_with(&format!(
+                    "{taken} sees no leader: the cluster has lost its quorum"
+                )),
+                "{all}"
+            );
+            assert_eq!(found.warnings.len(), 1, "{all}");
+        }
+        let found = survey(vec![Ok(member(0, 5)), Ok(leaderless(1, 7))]).unwrap();
+        assert_eq!(found.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_up_to_date_leader_before_a_follower_that_is_behind() {
+        let found = survey(vec![Ok(member(0, 5000)), Ok(member(1, 4400))]).unwrap();
+        assert_eq!(order(&found), [0, 1]);
+        assert_eq!(found.warnings, Vec::<String>::new());
+        assert_eq!(
+            found.candidates[1].because,
+            "follower, revision 308, 600 raft entries behind, 2 endpoints probed"
+        );
+        // Little is nothing: the statuses are not of one instant.
+        let found = survey(vec![Ok(member(0, 5000)), Ok(member(1, 4900))]).unwrap();
+        assert_eq!(order(&found), [1, 0]);
+    }
+
+    #[test]
+    fn what_a_member_has_yet_to_apply_is_told() {
+        let slow = |index| Member {
+            raft_index: 1600,
+            ..member(index, 1000)
+        };
+        for answers in [vec![Ok(slow(1))], vec![Ok(slow(1)), Ok(slow(2))]] {
+            let found = survey(answers).unwrap();
+            let [told] = found.warnings.as_slice() else {
+                panic!("{found:?}");
+            };
+            assert!(
+                told.contains("has applied raft entry 1000, and 1600 is committed"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

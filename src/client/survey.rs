@@ -3,7 +3,7 @@
 /// What one member said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The endpoint as it was typed.
+    /// The endpoint as it was typed, with its port.
     pub endpoint: String,
     /// Its place in [`super::ConnectOptions::endpoints`].
     pub index: usize,
@@ -23,6 +23,8 @@ pub struct Member {
     pub revision: i64,
     /// Raft term.
     pub raft_term: u64,
+    /// Index of the last raft entry that it knows to be committed; 0 if it does not say.
+    pub raft_index: u64,
     /// Index of the last raft entry that it has applied.
     pub raft_applied_index: u64,
     /// Size of its db file in bytes.
@@ -48,6 +50,16 @@ impl Member {
     /// Whether it is the leader.
     pub fn is_leader(&self) -> bool {
         self.leader != 0 && self.leader == self.member_id
+    }
+
+    /// The last raft entry that it has heard of.
+    pub(super) fn committed(&self) -> u64 {
+        self.raft_index.max(self.raft_applied_index)
+    }
+
+    /// How many raft entries up to this one it has not applied.
+    pub(super) fn behind(&self, index: u64) -> u64 {
+        index.saturating_sub(self.raft_applied_index)
     }
 
     /// `leader`, `follower`, …
@@ -85,8 +97,6 @@ pub struct LeftOut {
     pub endpoint: String,
     /// Why not.
     pub because: String,
-    /// It answered, and had better not be asked.
-    pub answered: bool,
 }
 
 /// The outcome of asking every endpoint.
@@ -98,4 +108,6 @@ pub struct Survey {
     pub left_out: Vec<LeftOut>,
     /// What an operator should know, one sentence each; already given to the observer.
     pub notices: Vec<String>,
+    /// The same, where data may be missing or wrong.
+    pub warnings: Vec<String>,
 }

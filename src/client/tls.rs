@@ -7,10 +7,13 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{CertificateError, ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::ConnectOptions;
+use super::flaw::RSA_BITS;
 use super::verifier::{AcceptAnything, Verifier, dates};
+use super::x509::{Certificate, PublicKey};
 use crate::error::{Error, Result};
 
 /// A PEM file of certificates or a key is kilobytes; the bundle of every public CA is a quarter megabyte.
@@ -95,14 +98,15 @@ impl Tls {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert, "--cert")?;
                 let private = private_key(key)?;
-                check_pair(cert, &chain, key, &private, &provider)?;
+                let signing = check_pair(cert, &chain, key, private, &provider)?;
                 identity = Some(Identity {
                     cert: cert.clone(),
                     dates: chain.first().and_then(dates),
                 });
-                builder
-                    .with_client_auth_cert(chain, private)
-                    .map_err(|e| unusable(key, "--key").because(e))?
+                // Not `with_client_auth_cert`: it refuses certificates that it would not accept from others, and
+                // whether ours will do is for the server to say.
+                let own = CertifiedKey::new(chain, signing);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
             }
             (Some(cert), None) => {
                 return Err(Error::usage(format!(
@@ -133,15 +137,10 @@ impl Tls {
 fn trusted(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
     let pinned = certificates(path, "--cacert")?;
     let mut roots = RootCertStore::empty();
-    let mut last = None;
-    for certificate in &pinned {
-        if let Err(error) = roots.add(certificate.clone()) {
-            last = Some(error);
-        }
-    }
-    match last {
-        Some(error) if roots.is_empty() => Err(unusable(path, "--cacert").because(error)),
-        _ => Ok((roots, pinned)),
+    roots.add_parsable_certificates(pinned.iter().cloned());
+    match roots.is_empty() {
+        true => Err(no_certificate(path, "--cacert")),
+        false => Ok((roots, pinned)),
     }
 }
 
@@ -180,26 +179,41 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 }
 
 /// Certificate and key must belong to each other; found out here, or the server would only say "bad certificate".
+/// Returns what signs with the key.
 fn check_pair(
     cert: &Path,
     chain: &[CertificateDer<'static>],
     key: &Path,
-    private: &PrivateKeyDer<'static>,
+    private: PrivateKeyDer<'static>,
     provider: &CryptoProvider,
-) -> Result<()> {
+) -> Result<Arc<dyn SigningKey>> {
+    let Some(own) = chain.first().and_then(|der| Certificate::read(der)) else {
+        return Err(no_certificate(cert, "--cert"));
+    };
+    let bits = own.key.rsa_bits().filter(|bits| !RSA_BITS.contains(bits));
     let signing = provider
         .key_provider
-        .load_private_key(private.clone_key())
-        .map_err(|e| unusable(key, "--key").because(e))?;
-    match rustls::sign::CertifiedKey::new(chain.to_vec(), signing).keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Error::failed(format!(
+        .load_private_key(private)
+        .map_err(|_| match bits {
+            Some(bits) => Error::failed(format!(
+                "--key {}: an RSA key of {bits} bits, which this program does not sign with (at least {}, at most {})",
+                key.display(),
+                RSA_BITS.start(),
+                RSA_BITS.end()
+            ))
+            .hint("make a new key and a certificate for it: openssl req -newkey rsa:2048 …"),
+            None => unusable(key, "--key", "it is no private key for RSA, ECDSA or Ed25519"),
+        })?;
+    let public = signing.public_key();
+    let public = public.as_ref().and_then(|spki| PublicKey::read(spki));
+    match public {
+        Some(public) if public.differs_from(&own.key) => Err(Error::failed(format!(
             "the key in {} does not belong to the certificate in {}",
             key.display(),
             cert.display()
         ))
         .hint("--cert and --key must be a pair; a chain begins with the client's own certificate")),
-        Err(error) => Err(unusable(cert, "--cert").because(error)),
+        _ => Ok(signing),
     }
 }
 
@@ -228,8 +242,21 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>> {
 }
 
 /// A file in which something was found, but nothing that can be used.
-fn unusable(path: &Path, flag: &str) -> Error {
-    Error::failed(format!("{flag} {}: cannot be used", path.display()))
+fn unusable(path: &Path, flag: &str, why: &str) -> Error {
+    Error::failed(format!("{flag} {}: cannot be used: {why}", path.display()))
+}
+
+/// What is marked as a certificate is none.
+fn no_certificate(path: &Path, flag: &str) -> Error {
+    unusable(
+        path,
+        flag,
+        "what it marks as a certificate is none (X.509 in DER)",
+    )
+    .hint(format!(
+        "openssl x509 -noout -text -in {} should show it; copy the file anew",
+        path.display()
+    ))
 }
 
 /// A PEM file that breaks off or is garbled.

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::flaw::Flaw;
 use crate::error::{Error, Result};
 
 /// webpki, and besides: a server certificate that is, byte for byte, one of those in `--cacert` may say CA:TRUE.
@@ -64,6 +65,11 @@ impl ServerCertVerifier for Verifier {
                 rustls::client::verify_server_name(&parsed, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
+            Err(rustls::Error::InvalidCertificate(why)) => {
+                let shown: Vec<_> = std::iter::once(end_entity).chain(intermediates).collect();
+                let flaw = Flaw::in_chain(&why, &shown, &self.pinned);
+                Err(flaw.map_or(why.into(), Flaw::wrap))
+            }
             other => other,
         }
     }
@@ -74,7 +80,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
+        let verdict = self.webpki.verify_tls12_signature(message, cert, dss);
+        verdict.map_err(|error| in_handshake(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -83,11 +90,22 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
+        let verdict = self.webpki.verify_tls13_signature(message, cert, dss);
+        verdict.map_err(|error| in_handshake(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.webpki.supported_verify_schemes()
+    }
+}
+
+/// The same word, `BadSignature`, for another thing: the chain was found good before.
+fn in_handshake(error: rustls::Error, cert: &CertificateDer<'_>) -> rustls::Error {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Flaw::in_handshake(cert).wrap()
+        }
+        other => other,
     }
 }
 

@@ -289,10 +289,17 @@ pub fn finish(facts: &mut Facts, marks: &Marks, report: &mut Report) {
         report.warning(meta(), "no consistent_index: every server writes one");
     }
     for alarm in &facts.alarms {
+        let means = match alarm.alarm.as_str() {
+            // Which of the members is right nobody can tell from one of them.
+            "CORRUPT" => {
+                ", and its data, or the data in here, may differ from that of the others: compare with a snapshot of another member"
+            }
+            _ => "",
+        };
         report.warning(
             Place::bucket(b"alarm"),
             format!(
-                "alarm {} of member {:x} is set; restore drops it",
+                "alarm {} of member {:x} is set; restore drops it{means}",
                 alarm.alarm, alarm.member_id
             ),
         );
@@ -352,6 +359,30 @@ mod tests {
             assert_eq!(severity, Severity::Warning);
         }
         assert!(told("new in 3.9", b"x", b"\xff").is_ok());
+    }
+
+    #[test]
+    fn an_alarm_says_what_it_means() {
+        let told = |alarm: &str| {
+            let mut facts = Facts {
+                consistent_index: Some(1),
+                alarms: vec![Alarm {
+                    member_id: 0xab,
+                    alarm: alarm.into(),
+                }],
+                ..Facts::default()
+            };
+            let mut report = Report::new(10);
+            finish(&mut facts, &Marks::default(), &mut report);
+            assert_eq!(report.listed()[0].severity, Severity::Warning);
+            report.listed()[0].what.clone()
+        };
+        let nospace = told("NOSPACE");
+        assert_eq!(
+            nospace,
+            "alarm NOSPACE of member ab is set; restore drops it"
+        );
+        assert!(told("CORRUPT").contains("may differ from that of the others"));
     }
 
     #[test]

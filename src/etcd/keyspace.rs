@@ -12,8 +12,8 @@ use super::keytable::{KeyHash, KeyTable, Last};
 use super::revision::RecordKey;
 use crate::bolt::walk::Spot;
 use crate::error::Result;
-use crate::proto::kv::{KeyValue, Scan};
-use crate::report::{Place, Report};
+use crate::proto::kv::{KeyValue, Part, Scan};
+use crate::report::{Place, Report, printable};
 
 /// Name of the bucket.
 pub const BUCKET: &[u8] = b"key";
@@ -23,6 +23,10 @@ const MOST_DANGLING: usize = 100_000;
 
 /// What Kubernetes puts before all of its keys.
 const KUBERNETES: &[u8] = b"/registry/";
+
+/// What an API server puts before a value that it encrypts [kubernetes v1.31
+/// staging/src/k8s.io/apiserver/pkg/server/options/encryptionconfig/config.go].
+const ENCRYPTED: &[u8] = b"k8s:enc:";
 
 /// The pass over the bucket.
 pub struct Keyspace {
@@ -57,6 +61,8 @@ pub struct Counts {
     pub last_marker: i64,
     /// A key under `/registry/` was seen.
     pub kubernetes: bool,
+    /// Records whose value an API server has encrypted.
+    pub encrypted: u64,
 }
 
 /// The record that is streaming by.
@@ -67,9 +73,10 @@ struct Item {
     scan: Scan,
     hash: KeyHash,
     prefix: Prefix,
+    value: Prefix,
 }
 
-/// The first bytes of a user key.
+/// The first bytes of a user key or a value.
 #[derive(Default)]
 struct Prefix {
     bytes: [u8; KUBERNETES.len()],
@@ -109,18 +116,26 @@ impl Keyspace {
             scan: Scan::default(),
             hash: self.table.hash(),
             prefix: Prefix::default(),
+            value: Prefix::default(),
         });
     }
 
     /// The next bytes of its KeyValue.
     pub fn value(&mut self, chunk: &[u8]) {
         if let Some(Item {
-            scan, hash, prefix, ..
+            scan,
+            hash,
+            prefix,
+            value,
+            ..
         }) = &mut self.item
         {
-            scan.feed(chunk, |piece| {
-                hash.feed(piece);
-                prefix.feed(piece);
+            scan.feed(chunk, |part, piece| match part {
+                Part::Key => {
+                    hash.feed(piece);
+                    prefix.feed(piece);
+                }
+                Part::Value => value.feed(piece),
             });
         }
     }
@@ -151,6 +166,7 @@ impl Keyspace {
             }
         };
         self.counts.kubernetes |= item.prefix.is(KUBERNETES);
+        self.counts.encrypted += u64::from(item.value.is(ENCRYPTED));
         let last = match key.tombstone {
             true => Last::DELETED,
             false => Last::put(found.create_revision, found.version),
@@ -214,6 +230,17 @@ impl Keyspace {
                 format!("more than {MOST_DANGLING} keys are attached to leases that do not exist: the others are not counted"),
             );
         }
+        if self.counts.encrypted > 0 {
+            report.note(
+                Place::bucket(BUCKET),
+                format!(
+                    "{} records have values that Kubernetes encrypted ({}...): they can only be read with the EncryptionConfiguration of the \
+                     API servers and its keys, which are not in here",
+                    self.counts.encrypted,
+                    printable(ENCRYPTED)
+                ),
+            );
+        }
         if self.counts.markers > 0 {
             report.note(
                 Place::bucket(BUCKET),
@@ -233,7 +260,8 @@ impl Prefix {
     }
 
     fn is(&self, prefix: &[u8]) -> bool {
-        self.bytes.get(..self.len) == Some(prefix)
+        let bytes = self.bytes.get(..self.len);
+        bytes.is_some_and(|bytes| bytes.starts_with(prefix))
     }
 }
 
@@ -343,6 +371,37 @@ mod tests {
             (9, 8, 3)
         );
         assert_eq!((counts.live_keys, counts.kubernetes), (2, true));
+    }
+
+    #[test]
+    fn encrypted_values_are_noted() {
+        let noted = |value: &[u8]| {
+            let mut report = Report::new(10);
+            let mut keyspace = Keyspace::new(Vec::new(), 1000);
+            let mut record = Vec::new();
+            wire::put_bytes(&mut record, 1, b"/registry/secrets/a/k8s:enc:");
+            for field in [2, 3, 4] {
+                wire::put_nonzero(&mut record, field, if field == 4 { 1 } else { 2 });
+            }
+            wire::put_bytes(&mut record, 5, value);
+            let key = Revision { main: 2, sub: 0 }.encode();
+            keyspace.item(&key, record.len() as u64, Spot::default(), &mut report);
+            for piece in record.chunks(3) {
+                keyspace.value(piece);
+            }
+            keyspace.item_end(&mut report).unwrap();
+            keyspace.finish(&mut report);
+            assert!(!report.is_damaged(), "{report:?}");
+            let told = report.listed().first().map(|finding| finding.what.clone());
+            assert_eq!(told.is_some(), keyspace.counts.encrypted == 1);
+            told.is_some_and(|what| what.contains("EncryptionConfiguration"))
+        };
+        assert!(noted(b"k8s:enc:aescbc:v1:key1:\x00\xff") && noted(b"k8s:enc:"));
+        assert!(
+            !noted(b"k8s\0\n\x0c\n\x02v1\x12\x06Secret")
+                && !noted(b"k8s:enc")
+                && !noted(b" k8s:enc:")
+        );
     }
 
     #[test]

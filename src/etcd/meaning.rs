@@ -72,6 +72,12 @@ impl<'l> Meaning<'l> {
         // Not when its bucket ends: a hostile file has thousands of that name.
         self.keyspace.finish(&mut self.report);
         let counts = self.keyspace.counts;
+        if self.limits.user_keys > 0 && counts.live_keys == 0 && !self.report.is_damaged() {
+            self.report.warning(
+                Place::bucket(keyspace::BUCKET),
+                "there is no live key in it: is it of the right cluster?",
+            );
+        }
         self.facts.hash = self.hash;
         self.facts.revision = counts.revision;
         self.facts.records = counts.records;
@@ -293,7 +299,9 @@ mod tests {
     #[test]
     fn what_is_missing_or_too_much_is_told() {
         let index = "warning: bucket meta: no consistent_index: every server writes one";
-        assert_eq!(told(&[("key", 0), ("meta", 0)]), [index]);
+        let nothing =
+            "warning: bucket key: there is no live key in it: is it of the right cluster?";
+        assert_eq!(told(&[("key", 0), ("meta", 0)]), [nothing, index]);
         assert!(told(&[("key", 0)])[0].contains("bucket meta is missing"));
         assert!(told(&[("key", 7), ("meta", 0)])[0].contains("sequence 7"));
         let many = [("a", 0), ("b", 0), ("c", 0), ("d", 0), ("e", 0)];

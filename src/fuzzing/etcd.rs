@@ -15,7 +15,7 @@ use crate::etcd::revision::{RecordKey, Revision};
 use crate::io::Image;
 use crate::limits::Limits;
 use crate::observe::Unobserved;
-use crate::proto::kv::{KeyValue, Scan};
+use crate::proto::kv::{KeyValue, Part, Scan};
 use crate::proto::wire;
 use crate::snapshot::{
     self, Follower, Level, Listeners, Options, Sum, Verdict, Verified, verify_bytes,
@@ -174,7 +174,11 @@ pub fn fuzz_keyvalue(data: &[u8]) {
 fn scan(bytes: &[u8], piece: usize) -> (std::result::Result<KeyValue, String>, Vec<u8>) {
     let (mut scan, mut key) = (Scan::default(), Vec::new());
     for piece in bytes.chunks(piece) {
-        scan.feed(piece, |part| key.extend_from_slice(part));
+        scan.feed(piece, |part, piece| {
+            if part == Part::Key {
+                key.extend_from_slice(piece);
+            }
+        });
     }
     (scan.finish(), key)
 }

@@ -2,7 +2,7 @@
 //! such a name and no lock was left by a process that was killed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,34 @@ pub const PARTIAL: &str = ".partial-";
 
 /// Removes what carries a staged name and no lock: its process is gone.
 pub fn remove_stale(dir: &Path, name: &OsStr, removed: &mut dyn FnMut(&Path)) -> Result<()> {
-    remove_stale_where(dir, &|staged_for| staged_for == name, removed)
+    let mut result = Ok(());
+    remove_stale_where(
+        dir,
+        &|staged_for, _| staged_for == name,
+        &mut |path, gone| match gone {
+            Ok(()) => removed(path),
+            Err(e) if result.is_ok() => result = Err(e),
+            Err(_) => {}
+        },
+    );
+    result
 }
 
-/// The same for every name that `wanted` wants: it is asked about the name that the file should have got.
+/// The same for every name that `wanted` wants: it is asked about the name that the file should have got, and what
+/// it is. `tried` hears how each removal ended.
 pub fn remove_stale_where(
     dir: &Path,
-    wanted: &dyn Fn(&OsStr) -> bool,
-    removed: &mut dyn FnMut(&Path),
-) -> Result<()> {
+    wanted: &dyn Fn(&OsStr, &Metadata) -> bool,
+    tried: &mut dyn FnMut(&Path, Result<()>),
+) {
     let Ok(entries) = std::fs::read_dir(dir) else {
-        return Ok(());
+        return;
     };
     for entry in entries.flatten() {
-        if !staged_for(&entry.file_name()).is_some_and(wanted) {
+        let name = entry.file_name();
+        let Some(name) = staged_for(&name) else {
             continue;
-        }
+        };
         let path = entry.path();
         // What we make is never a link or a pipe.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -41,20 +53,22 @@ pub fn remove_stale_where(
         let Ok(metadata) = file.metadata() else {
             continue;
         };
-        if (metadata.is_dir() || metadata.is_file()) && file.try_lock().is_ok() {
+        let ours = (metadata.is_dir() || metadata.is_file()) && wanted(name, &metadata);
+        if ours && file.try_lock().is_ok() {
             let gone = match metadata.is_dir() {
                 true => std::fs::remove_dir_all(&path),
                 false => std::fs::remove_file(&path),
             };
             match gone {
                 // Another run was faster.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                gone => gone.map_err(|e| Error::io("remove the leftover", &path, e))?,
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                gone => tried(
+                    &path,
+                    gone.map_err(|e| Error::io("remove the leftover", &path, e)),
+                ),
             }
-            removed(&path);
         }
     }
-    Ok(())
 }
 
 /// Makes a staged name and locks it. A run that starts at the same time may take what is not locked

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+
 use super::fault::create_error;
 use crate::error::{Error, Result};
 
@@ -51,6 +53,29 @@ impl Drop for UndoDirs {
             let _ = std::fs::remove_dir(dir);
         }
     }
+}
+
+/// Whether another file system, or another part of one, is mounted at `path`. Kernels before 5.8 do not say; then
+/// only a file system of its own shows.
+pub fn is_mount_point(path: &Path) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let Ok(found) = rustix::fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS) else {
+        return false;
+    };
+    if found
+        .stx_attributes_mask
+        .contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    }
+    let above = rustix::fs::statx(
+        CWD,
+        parent_of(path),
+        AtFlags::empty(),
+        StatxFlags::BASIC_STATS,
+    );
+    let device = |found: rustix::fs::Statx| (found.stx_dev_major, found.stx_dev_minor);
+    above.is_ok_and(|above| device(above) != device(found))
 }
 
 /// Syncs every file and directory below `dir`, and `dir` itself.

@@ -24,7 +24,12 @@ pub fn create_error(path: &Path, source: std::io::Error) -> Error {
     }
 }
 
+/// An [`Error`] inside comes out as it is: whoever made it knew more.
 fn explain(what: &str, path: &Path, source: std::io::Error) -> Error {
+    let source = match source.downcast::<Error>() {
+        Ok(inner) => return inner,
+        Err(source) => source,
+    };
     let kind = source.kind();
     let error = Error::io(what, path, source);
     match kind {

@@ -11,6 +11,7 @@ pub mod sendout;
 pub mod spool;
 pub mod staged;
 pub mod steady;
+mod target;
 
 pub use image::{Image, ReadAt};
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::staged::{self, StagedFile};
-use super::{sendout, spool};
+use super::{dirs, sendout, spool};
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
@@ -15,8 +15,15 @@ use crate::observe::Observer;
 pub enum Outlet {
     /// It will have a name.
     File(StagedFile),
-    /// It will go to standard output; until then it lies in this directory.
-    Stdout(File, PathBuf),
+    /// It will go to standard output; until then it lies in `dir`.
+    Stdout {
+        /// It has no name.
+        file: File,
+        /// One of `dirs`.
+        dir: PathBuf,
+        /// Where it may lie, in order of preference.
+        dirs: Vec<PathBuf>,
+    },
 }
 
 impl Outlet {
@@ -34,7 +41,8 @@ impl Outlet {
             Some(path) => Outlet::File(StagedFile::create(path, force)?),
             None => {
                 let (file, dir) = spool::unnamed(spool_dirs)?;
-                Outlet::Stdout(file, dir)
+                let dirs = spool_dirs.to_vec();
+                Outlet::Stdout { file, dir, dirs }
             }
         })
     }
@@ -43,15 +51,38 @@ impl Outlet {
     pub fn name(&self) -> PathBuf {
         match self {
             Outlet::File(staged) => staged.target().to_owned(),
-            Outlet::Stdout(..) => "standard output".into(),
+            Outlet::Stdout { .. } => "standard output".into(),
         }
+    }
+
+    /// Refuses what does not fit, before anything is written. What goes to standard output may lie in another directory
+    /// for that.
+    pub fn reserve(&mut self, bytes: u64) -> Result<()> {
+        let mut free = dirs::free_space(self.dir())?;
+        if let Outlet::Stdout { file, dir, dirs } = self
+            && bytes > free
+        {
+            (*file, *dir) = spool::unnamed(&spool::roomy_first(dirs, bytes))?;
+            free = dirs::free_space(dir)?;
+        }
+        if bytes <= free {
+            return Ok(());
+        }
+        let what = format!(
+            "not enough space in {}: {bytes} bytes needed, {free} free",
+            self.dir().display()
+        );
+        Err(Error::refused(what).hint(match self {
+            Outlet::File(_) => "free some space, or save to another place",
+            Outlet::Stdout { .. } => spool::MORE_ROOM,
+        }))
     }
 
     /// Where its bytes lie.
     pub fn dir(&self) -> &Path {
         match self {
             Outlet::File(staged) => staged.dir(),
-            Outlet::Stdout(_, dir) => dir,
+            Outlet::Stdout { dir, .. } => dir,
         }
     }
 
@@ -59,7 +90,7 @@ impl Outlet {
     pub fn reader(&self) -> Result<File> {
         let file = match self {
             Outlet::File(staged) => staged.file(),
-            Outlet::Stdout(file, _) => file,
+            Outlet::Stdout { file, .. } => file,
         };
         let read = file.try_clone();
         read.map_err(|e| Error::io("read back", &self.name(), e))
@@ -72,7 +103,7 @@ impl Outlet {
                 observer.stage("syncing", None);
                 staged.commit()
             }
-            Outlet::Stdout(file, _) => sendout::send(&file, bytes, stdout, observer),
+            Outlet::Stdout { file, .. } => sendout::send(&file, bytes, stdout, observer),
         }
     }
 }
@@ -81,14 +112,17 @@ impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Outlet::File(staged) => staged.write(bytes),
-            Outlet::Stdout(file, _) => file.write(bytes),
+            Outlet::Stdout { file, dir, .. } => file.write(bytes).map_err(|e| {
+                let name = "what goes to standard output";
+                std::io::Error::other(spool::not_kept(name, dir, e))
+            }),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Outlet::File(staged) => staged.flush(),
-            Outlet::Stdout(file, _) => file.flush(),
+            Outlet::Stdout { file, .. } => file.flush(),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::dirs::free_space;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
@@ -24,6 +25,8 @@ pub struct Bound {
     /// The error for what comes beyond.
     pub beyond: Error,
 }
+/// What helps where a temporary file does not fit.
+pub const MORE_ROOM: &str = "point TMPDIR at a directory with more room";
 
 /// Copies everything from `reader` into an unnamed file in the first of `dirs` that takes one. `judge`
 /// gets the first `HEAD` bytes, if there are that many, and says how much may come in all: an endless
@@ -73,16 +76,25 @@ pub fn keep(
         if let Some(Bound { beyond, .. }) = bound.take_if(|bound| kept > bound.most) {
             return Err(beyond);
         }
-        file.write_all(piece).map_err(|e| {
-            Error::failed(format!(
-                "cannot keep {name} in a temporary file in {}",
-                dir.display()
-            ))
-            .because(e)
-            .hint("point TMPDIR at a directory with more room")
-        })?;
+        file.write_all(piece).map_err(|e| not_kept(name, &dir, e))?;
         observer.advance(len as u64);
     }
+}
+
+/// A temporary file that cannot be written.
+pub fn not_kept(name: &str, dir: &Path, source: std::io::Error) -> Error {
+    let what = format!(
+        "cannot keep {name} in a temporary file in {}",
+        dir.display()
+    );
+    Error::failed(what).because(source).hint(MORE_ROOM)
+}
+
+/// The same directories, those first that have room for so many bytes.
+pub fn roomy_first(dirs: &[PathBuf], bytes: u64) -> Vec<PathBuf> {
+    let mut dirs = dirs.to_vec();
+    dirs.sort_by_key(|dir| !free_space(dir).is_ok_and(|free| free >= bytes));
+    dirs
 }
 
 /// An [`Error`] inside comes out as it is: whoever made it knew more.

@@ -20,9 +20,10 @@ use rustix::io::Errno;
 use super::claim::{claim_new, remove_stale, staged_name};
 pub use super::claim::{remove_stale_where, staged_for};
 use super::dirs::{UndoDirs, make_dir, make_dirs, parent_of, sync_dir};
-use super::fault::{create_error, name_error, refuse_read_only, write_error};
+use super::fault::{create_error, name_error, write_error};
 use super::spool::open_tmpfile;
 use super::steady::start_writeback;
+pub use super::target::check_target;
 use crate::error::{Error, Result};
 
 /// A file on its way to its name.
@@ -299,32 +300,6 @@ pub fn remove_whole(dir: &Path) -> Result<()> {
         .map_err(std::io::Error::from)
         .and_then(|()| std::fs::remove_dir_all(&staged))
         .map_err(|e| Error::io("remove the leftover", dir, e))
-}
-
-/// Refuses a target that exists (dangling links included) unless `force`, one that is no file (a device, say,
-/// or a link to a directory) in any case, and one on a read-only file system.
-pub fn check_target(target: &Path, force: bool) -> Result<()> {
-    let dir = parent_of(target);
-    std::fs::metadata(&dir).map_err(|e| {
-        Error::io("write into", &dir, e).hint(format!("make it first: mkdir -p {}", dir.display()))
-    })?;
-    if target.is_dir() {
-        return Err(
-            Error::refused(format!("{} is a directory", target.display()))
-                .hint("name a file in it"),
-        );
-    }
-    let special = |path: &Path| ["/dev", "/proc"].iter().any(|dir| path.starts_with(dir));
-    match (target.symlink_metadata(), target.metadata()) {
-        (Ok(_), Ok(found)) if !found.is_file() || special(target) => Err(Error::refused(format!(
-            "{} is neither a file nor free to become one",
-            target.display()
-        ))
-        .hint("for standard output say -")),
-        (Ok(_), _) if !force => Err(name_error(target, Errno::EXIST)
-            .hint("choose another name, or replace it in one step with --force")),
-        _ => refuse_read_only(&dir),
-    }
 }
 
 /// A file without a name that can be given one later: needs `O_TMPFILE`, and /proc to link it by.

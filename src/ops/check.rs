@@ -10,10 +10,11 @@ use crate::catalogue::entry::{self, Entry, Freshness};
 use crate::catalogue::lock::DirLock;
 use crate::catalogue::records::{Catalogue, How};
 use crate::catalogue::run::Totals;
-use crate::catalogue::scan;
+use crate::catalogue::scan::{self, Scan, Stranger};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
-use crate::observe::{Observer, rough};
+use crate::observe::{Observer, limit, rough};
+use crate::report::Severity;
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{Input, Source};
 
@@ -46,8 +47,47 @@ pub enum Reread {
 pub struct Reading {
     /// Its file.
     pub file: String,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a verification from the disk ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it is there and good.
+    Good,
+    /// What is wrong with it.
+    Damaged(String),
+    /// Why nobody can tell: that is no word on the archive.
+    Unreadable(String),
+}
+
+impl Reading {
     /// What is wrong with it, if anything is.
-    pub damage: Option<String>,
+    pub fn damage(&self) -> Option<&str> {
+        match &self.end {
+            End::Damaged(what) => Some(what),
+            End::Good | End::Unreadable(_) => None,
+        }
+    }
+
+    /// Why nobody can tell, if nobody can.
+    pub fn unreadable(&self) -> Option<&str> {
+        match &self.end {
+            End::Unreadable(why) => Some(why),
+            End::Good | End::Damaged(_) => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// How many archives could not be read, for no fault of theirs.
+    pub fn unreadable(&self) -> u64 {
+        let readings = self.readings.iter();
+        readings
+            .filter(|reading| reading.unreadable().is_some())
+            .count() as u64
+    }
 }
 
 /// What was found.
@@ -67,20 +107,25 @@ pub struct Outcome {
     pub totals: Totals,
     /// What else is worth knowing.
     pub warnings: Vec<String>,
+    /// Why what was found is not recorded, where it should have been.
+    pub unrecorded: Option<Error>,
 }
 
 /// Checks. Nothing but the catalogue is written, and that only if something was verified.
 pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Outcome> {
     let mut warnings = Vec::new();
-    let mut readings = Vec::new();
+    let (mut readings, mut unrecorded) = (Vec::new(), None);
     if request.reread != Reread::None {
-        readings = reread(request, limits, observer, &mut warnings)?;
+        (readings, unrecorded) = reread(request, limits, observer, &mut warnings)?;
     }
     let now = Timestamp::now();
     let found = scan::scan(&request.dir, limits)?;
     let catalogue = Catalogue::load(&request.dir)?;
-    warnings.extend(catalogue.problem());
+    // Once something was recorded it is none any more, and was told.
+    warnings.extend(catalogue.problem().filter(|_| readings.is_empty()));
+    warnings.extend(entry::missing_pins(&found, &catalogue));
     let entries = entry::entries(&found, &catalogue);
+    warnings.extend(entry::suspicious(&entries));
     let newest = entry::last_verified(&entries, now).cloned();
     let max_age = SignedDuration::try_from(request.max_age).unwrap_or(SignedDuration::MAX);
     let freshness = entry::freshness(&entries, max_age, now);
@@ -88,64 +133,132 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         .as_ref()
         .map(|entry| now.duration_since(entry.backup.at));
     Ok(Outcome {
-        late: late(&freshness, request.max_age, entries.len()),
+        late: late(&freshness, request.max_age, &entries),
         now,
         newest,
         age,
         readings,
-        totals: entry::totals(&entries, &found),
+        totals: entry::totals(&entries, &found, &catalogue),
         warnings,
+        unrecorded,
     })
 }
 
 /// Why the newest one is not young enough.
-fn late(freshness: &Freshness, max: Duration, archives: usize) -> Option<String> {
+fn late(freshness: &Freshness, max: Duration, entries: &[Entry]) -> Option<String> {
     match freshness {
         Freshness::Fresh(_) => None,
-        Freshness::Missing if archives == 0 => Some("there is no backup".into()),
-        Freshness::Missing => Some(format!("none of {archives} archives is a verified backup")),
+        Freshness::Missing if entries.is_empty() => Some("there is no backup".into()),
+        Freshness::Missing if entries.iter().any(|entry| entry.item().is_good()) => Some(
+            "nobody knows how old the verified archives are: pack made them, of snapshots without a date".into(),
+        ),
+        Freshness::Missing => Some(format!(
+            "none of {} archives is a verified backup",
+            entries.len()
+        )),
         Freshness::Future => {
             Some("every verified backup is dated in the future: a clock is or was wrong".into())
         }
         Freshness::TooOld(age) => Some(format!(
             "the newest verified backup is {} old, more than {}",
             rough(age.unsigned_abs()),
-            rough(max)
+            limit(max)
         )),
     }
 }
 
-/// Verifies archives from the disk, and records what comes out.
+/// Verifies archives from the disk, and records what comes out; the error is why it could not, if that failed.
 fn reread(
     request: &Request,
     limits: &Limits,
     observer: &dyn Observer,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Reading>> {
+) -> Result<(Vec<Reading>, Option<Error>)> {
     let dir = &request.dir;
     let command = format!("check {}", dir.display());
     let (now, wait) = (Timestamp::now(), request.lock_wait);
-    let lock = DirLock::hold(dir, command, now, wait, observer)?;
-    warnings.extend(lock.warning());
+    let mut lock = match DirLock::hold(dir, command, now, wait, observer) {
+        Ok(lock) => Some(lock),
+        // A copy in another place, perhaps: what is there can be verified all the same.
+        Err(e) if is_read_only(&e) => {
+            warnings.push(format!("what is found cannot be recorded: {e}"));
+            None
+        }
+        Err(e) => return Err(e),
+    };
+    warnings.extend(lock.as_ref().and_then(DirLock::warning));
     let mut catalogue = Catalogue::load(dir)?;
     catalogue.can_be_written(dir)?;
+    warnings.extend(catalogue.problem());
     let found = scan::scan(dir, limits)?;
-    let mut readings = Vec::new();
+    let mut unrecorded = None;
+    let mut readings = unsound(&found, &mut catalogue);
+    warnings.extend(missing(&found, &mut catalogue, request.reread));
     for entry in chosen(entry::entries(&found, &catalogue), request.reread) {
-        let damage = damage(&entry, limits, observer)?;
+        let end = read(&entry, limits, observer)?;
         let (now, record) = (Timestamp::now(), catalogue.entry(&entry.backup.id));
-        match &damage {
-            None => record.found_good(now, How::Check),
-            Some(what) => record.found_damaged(now, what),
+        match &end {
+            End::Good => record.found_good(now, How::Check),
+            End::Damaged(what) => record.found_damaged(now, what),
+            End::Unreadable(_) => {}
         }
+        let names: Vec<String> = entry.backup.paths().map(scan::file_name).collect();
+        record.found_as(&names);
         // Each one for itself: a check of many hours must not lose all of it at the end.
-        catalogue.save(&lock, now)?;
+        if let Some(held) = &lock
+            && let Err(e) = catalogue.save(held, now)
+        {
+            // The others can be looked at all the same.
+            unrecorded = Some(e);
+            lock = None;
+        }
         readings.push(Reading {
             file: entry.backup.file_name(),
-            damage,
+            end,
         });
     }
-    Ok(readings)
+    Ok((readings, unrecorded))
+}
+
+fn is_read_only(error: &Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.io_kind(), Some(PermissionDenied | ReadOnlyFilesystem))
+}
+
+/// What were archives: damaged for sure, and there is nothing to read.
+fn unsound(found: &Scan, catalogue: &mut Catalogue) -> Vec<Reading> {
+    let files: Vec<_> = entry::unsound_files(found, catalogue).cloned().collect();
+    let reading = |stranger: Stranger| {
+        let file = stranger.file_name();
+        if let Some(id) = catalogue.named(&file).map(str::to_owned) {
+            let record = catalogue.entry(&id);
+            record.found_damaged(Timestamp::now(), stranger.why.clone());
+        }
+        Reading {
+            file,
+            end: End::Damaged(stranger.why),
+        }
+    };
+    files.into_iter().map(reading).collect()
+}
+
+/// Archives that were proved and are not there any more, in words, if all are looked at; each is told once.
+fn missing(found: &Scan, catalogue: &mut Catalogue, reread: Reread) -> Option<String> {
+    if reread != Reread::Full {
+        return None;
+    }
+    let present = entry::present(found);
+    let absent = catalogue.absent(&present);
+    let new = absent.filter(|(_, record)| record.missed.is_none() && record.damaged.is_none());
+    let new: Vec<(String, String)> = new
+        .map(|(id, record)| (id.to_owned(), record.file.clone().unwrap_or(id.to_owned())))
+        .collect();
+    let now = Timestamp::now();
+    for (id, _) in &new {
+        catalogue.entry(id).missed = Some(now);
+    }
+    entry::list(new.into_iter().map(|(_, file)| file))
+        .map(|files| format!("verified once, and not there any more: {files}"))
 }
 
 /// Those that were looked at longest ago come first, those that never were before all others.
@@ -163,8 +276,8 @@ fn chosen(mut entries: Vec<Entry>, reread: Reread) -> Vec<Entry> {
     entries
 }
 
-/// Reads one archive from the disk. Damage is a value; an error means that nobody can tell.
-fn damage(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<Option<String>> {
+/// Reads one archive from the disk. Only an interruption is an error.
+fn read(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<End> {
     let path = &entry.backup.path;
     drop_cache(path);
     // A snapshot without trailer was packed with --raw, and said so then.
@@ -182,17 +295,28 @@ fn damage(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<Opt
     });
     match verified {
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
-        Err(e) => Ok(Some(e.to_string())),
+        Err(e) if is_damage(&e) => Ok(End::Damaged(e.to_string())),
+        Err(e) => Ok(End::Unreadable(e.to_string())),
         Ok(verified) => {
             let verdict = verified.into_verdict();
-            let first = verdict.report.listed().first().map(ToString::to_string);
-            match verdict.sum {
+            let findings = verdict.report.listed().iter().rev();
+            // Of several the first.
+            let worst = findings.max_by_key(|finding| finding.severity == Severity::Error);
+            Ok(match (verdict.sum, &entry.backup.flaw) {
+                (Sum::Good, None) => End::Good,
                 // What is inside is whole, and the file is not.
-                Sum::Good => Ok(entry.backup.flaw.clone()),
-                _ => Ok(Some(first.unwrap_or_else(|| "not proved".into()))),
-            }
+                (Sum::Good, Some(flaw)) => End::Damaged(flaw.clone()),
+                _ => End::Damaged(worst.map_or("not proved".into(), ToString::to_string)),
+            })
         }
     }
+}
+
+/// A disk that cannot give back what it has is damage; a file that may not be read, or no memory to read it, is none.
+fn is_damage(error: &Error) -> bool {
+    let disk = rustix::io::Errno::IO.raw_os_error();
+    let code = error.io_source().and_then(std::io::Error::raw_os_error);
+    error.kind() == Kind::Damaged || code == Some(disk)
 }
 
 /// What memory has of the file says nothing of the disk. Advice that is not taken costs proof, not data.
@@ -206,9 +330,15 @@ fn drop_cache(path: &std::path::Path) {
 pub fn error(request: &Request, outcome: &Outcome) -> Option<Error> {
     let late = outcome.late.as_ref()?;
     Some(
-        Error::failed(format!("{}: {late}", request.dir.display())).hint(format!(
-            "etcd-rescue list {} shows what is there; the last run's --report says why there is no newer one",
-            request.dir.display()
-        )),
+        Error::failed(format!("{}: {late}", request.dir.display())).hint(match outcome.newest {
+            Some(_) => format!(
+                "etcd-rescue list {} shows what is there; the last run's --report says why there is no newer one",
+                request.dir.display()
+            ),
+            None => format!(
+                "etcd-rescue check {} --full verifies what is there; the last run's --report says why there is no backup",
+                request.dir.display()
+            ),
+        }),
     )
 }

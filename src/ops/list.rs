@@ -27,11 +27,13 @@ pub struct Outcome {
     pub entries: Vec<Entry>,
     /// What looks like a backup and is none, and what is unfinished.
     pub found: Scan,
+    /// The files among the strangers that were archives.
+    pub unsound: Vec<PathBuf>,
     /// How many of each kind.
     pub totals: Totals,
     /// Id of the newest proved one.
     pub latest: Option<String>,
-    /// What is wrong with the catalogue.
+    /// What is wrong with the catalogue, or missing of what it has.
     pub problem: Option<String>,
 }
 
@@ -42,11 +44,15 @@ pub fn run(request: &Request, limits: &Limits) -> Result<Outcome> {
     let catalogue = Catalogue::load(&request.dir)?;
     let entries = entry::entries(&found, &catalogue);
     let latest = entry::last_verified(&entries, now).map(|entry| entry.backup.id.clone());
+    let unsound = entry::unsound_files(&found, &catalogue);
     Ok(Outcome {
         now,
-        totals: entry::totals(&entries, &found),
+        unsound: unsound.map(|file| file.path.clone()).collect(),
+        totals: entry::totals(&entries, &found, &catalogue),
         latest,
-        problem: catalogue.problem(),
+        problem: catalogue
+            .problem()
+            .or_else(|| entry::missing_pins(&found, &catalogue)),
         entries,
         found,
     })

@@ -11,7 +11,7 @@ use crate::catalogue::prune::Pruning;
 use crate::catalogue::records::Catalogue;
 use crate::catalogue::run::Pruned;
 use crate::catalogue::scan;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::observe::Observer;
 
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub pruned: Pruned,
     /// What is wrong with the lock or the catalogue.
     pub warnings: Vec<String>,
+    /// The first of what could not be removed, or what ended it early.
+    pub failed: Option<Error>,
 }
 
 /// Decides, and carries it out unless it is a dry run.
@@ -50,16 +52,17 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     let mut catalogue = Catalogue::load(&request.dir)?;
     let problem = catalogue.problem();
     let pruning = Pruning::plan(&found, &catalogue, &request.policy, now);
-    let pruned = match &lock {
+    let (pruned, failed) = match &lock {
         Some(lock) => {
-            pruning.carry_out(lock, &mut catalogue, now, limits, &mut || observer.check())?
+            pruning.carry_out(lock, &mut catalogue, now, limits, &mut || observer.check())
         }
-        None => pruning.pruned(),
+        None => (pruning.pruned(), None),
     };
     let warnings = lock.and_then(|lock| lock.warning());
     Ok(Outcome {
         pruning,
         pruned,
+        failed,
         warnings: warnings.into_iter().chain(problem).collect(),
     })
 }

@@ -138,12 +138,10 @@ impl Saving<'_> {
             force, spool_dirs, ..
         } = self.request;
         let mut outlet = Outlet::create(target, *force, spool_dirs)?;
-        let (read, name, dir) = (outlet.reader()?, outlet.name(), outlet.dir().to_owned());
         let verdict = intake::plain(
             self.client,
             self.from,
-            (&read, &mut outlet),
-            (&name, &dir),
+            &mut outlet,
             self.limits,
             self.observer,
         )?;
@@ -161,7 +159,7 @@ impl Saving<'_> {
         let packed = intake::packed(
             self.client,
             self.from,
-            &mut staged,
+            (&mut staged, path),
             (By::Save, options),
             &|_| Ok(()),
             self.limits,

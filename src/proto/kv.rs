@@ -32,6 +32,15 @@ const LEASE: u64 = 6;
 const VARINT: u64 = 0;
 const LENGTH: u64 = 2;
 
+/// What a piece of a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The user key.
+    Key,
+    /// Its value.
+    Value,
+}
+
 /// A decoder that is fed a record in pieces.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
@@ -58,16 +67,14 @@ enum State {
 }
 
 impl Scan {
-    /// Takes the next piece; `key` gets the pieces of the user key.
-    pub fn feed(&mut self, mut piece: &[u8], mut key: impl FnMut(&[u8])) {
+    /// Takes the next piece; `part` gets the pieces of the user key and of its value.
+    pub fn feed(&mut self, mut piece: &[u8], mut part: impl FnMut(Part, &[u8])) {
         while self.fault.is_none() && !piece.is_empty() {
             piece = match self.state {
                 State::Bytes(field, left) => {
                     let len = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
                     let (taken, rest) = piece.split_at(len);
-                    if field == KEY {
-                        key(taken);
-                    }
+                    part(if field == KEY { Part::Key } else { Part::Value }, taken);
                     self.skip_to(field, left - len as u64);
                     rest
                 }
@@ -179,7 +186,11 @@ mod tests {
     fn scan(bytes: &[u8], chunk: usize) -> (Result<KeyValue, String>, Vec<u8>) {
         let (mut scan, mut key) = (Scan::default(), Vec::new());
         for piece in bytes.chunks(chunk) {
-            scan.feed(piece, |part| key.extend_from_slice(part));
+            scan.feed(piece, |part, piece| {
+                if part == Part::Key {
+                    key.extend_from_slice(piece);
+                }
+            });
         }
         (scan.finish(), key)
     }

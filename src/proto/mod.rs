@@ -9,6 +9,7 @@ pub mod gojson;
 pub mod kv;
 pub mod lease;
 pub mod raft;
+pub mod raft_internal;
 pub mod snappb;
 pub mod walpb;
 pub mod wire;

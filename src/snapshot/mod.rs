@@ -176,8 +176,13 @@ pub fn verify(
     };
     let trailer = readable(Trailer::find(&candidate.image, db.size(), db.page_size()))?;
     let Listeners { follower, tee } = listeners;
+    let known = options.digest.is_some();
+    if known {
+        observer.stage("checking", Some(db.size()));
+    }
     let (walked, passed) = both(
         observer,
+        known,
         |observer| walk_meaning(&db, limits, observer, follower),
         |observer| match (options.digest, candidate.archive()) {
             (Some(known), archive) => Ok(Passed {

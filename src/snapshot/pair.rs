@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 
-/// Runs both at once; when one fails the other is stopped, and the failure that came first is returned.
+/// Runs both at once; when one fails the other is stopped, and the failure that came first is returned. Bytes are
+/// counted by the one that hashes, unless `walk_counts`: then there is nothing to hash.
 pub(super) fn both<A, B: Send>(
     observer: &dyn Observer,
+    walk_counts: bool,
     walk: impl FnOnce(&dyn Observer) -> Result<A>,
     hash: impl FnOnce(&dyn Observer) -> Result<B> + Send,
 ) -> Result<(A, B)> {
@@ -18,7 +20,7 @@ pub(super) fn both<A, B: Send>(
             let result = hash(&Partner {
                 observer,
                 stop: &stop,
-                counts: true,
+                counts: !walk_counts,
             });
             run_until(result.is_err());
             result
@@ -26,7 +28,7 @@ pub(super) fn both<A, B: Send>(
         let walked = walk(&Partner {
             observer,
             stop: &stop,
-            counts: false,
+            counts: walk_counts,
         });
         let walk_stopped_it = walked.is_err() && !run_until(true);
         let hashed = hashing

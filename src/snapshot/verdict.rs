@@ -6,10 +6,11 @@ use super::pass::Learned;
 use crate::archive::Archive;
 use crate::archive::manifest::Manifest;
 use crate::bolt::NotBolt;
-use crate::datadir::tail;
+use crate::datadir::tail::{self, Tail};
 use crate::etcd::facts::Facts;
 use crate::limits::Limits;
-use crate::report::{Place, Report};
+use crate::proto::raft_internal::Change;
+use crate::report::{Place, Report, Severity};
 use crate::source::{Candidate, Container, Origin};
 use crate::transport::{self, Trailer};
 
@@ -151,23 +152,30 @@ impl Verdict {
         }
     }
 
-    /// A data dir may hold committed entries that its db does not have: they would be lost.
+    /// A data dir may hold entries that its db does not have: they would be lost. That is what leads.
     pub(super) fn compare_with_wal(&mut self, candidate: &Candidate, limits: &Limits) {
-        let Origin::DataDir { wal: Some(wal), .. } = &candidate.origin else {
+        let Origin::DataDir { wal, .. } = &candidate.origin else {
             return;
         };
-        let place = Place::bucket(b"meta").at_key("consistent_index");
+        let Some(wal) = wal else {
+            let what = "there is no wal directory beside snap (is it at etcd's --wal-dir?): whether it had more than the db cannot be told";
+            return self.report.lead(Severity::Warning, Place::file(), what);
+        };
         let applied = self.facts.consistent_index.unwrap_or(0);
-        match tail::committed(wal, limits) {
-            Ok(committed) if committed > applied => self.report.warning(
-                place,
-                format!(
-                    "{} committed entries after {applied} are in the WAL and not in the db: a snapshot that etcd itself makes would have them",
-                    committed - applied
-                ),
+        // 3.4, which has no term, moves the index only with a change of keys, and writes the others at once.
+        let least = match self.facts.term {
+            Some(_) => Change::Grants,
+            None => Change::Keys,
+        };
+        match tail::after(wal, applied, least, limits) {
+            Ok(Tail { entries: 0, .. }) => {}
+            Ok(tail) => self.report.lead(
+                Severity::Warning,
+                Place::bucket(b"meta").at_key("consistent_index"),
+                only_in_the_wal(tail, applied),
             ),
-            Ok(_) => {}
-            Err(e) => self.report.warning(
+            Err(e) => self.report.lead(
+                Severity::Warning,
                 Place::file(),
                 format!("whether the WAL has more than the db cannot be told: {e}"),
             ),
@@ -202,6 +210,20 @@ impl Verdict {
             Sum::Unproven
         };
     }
+}
+
+/// What is lost with the WAL, and how it is not.
+fn only_in_the_wal(tail: Tail, applied: u64) -> String {
+    let Tail { entries, committed } = tail;
+    let how_many = match committed {
+        _ if committed == entries => format!("{entries} committed entries"),
+        0 => format!("up to {entries} entries"),
+        _ => format!("at least {committed} committed entries, up to {entries} in the log,"),
+    };
+    format!(
+        "{how_many} that may change data come after {applied}; they are in the WAL and not in the db, and lost in what is made of it: \
+         etcd has them once it has started on this data dir, or on a copy of it, and a snapshot saved from it too"
+    )
 }
 
 fn level(report: &Report) -> Level {

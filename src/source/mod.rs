@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use self::unpack::{Unpacking, judge, refuse_foreign};
 use crate::archive::{Archive, Compression};
-use crate::catalogue::latest::latest;
+use crate::catalogue::latest::{Latest, latest};
 use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
@@ -135,9 +135,10 @@ impl Source {
             );
             return Err(Error::usage(what).hint("leave --latest out to read this very file"));
         }
-        let file = latest(dir, Timestamp::now(), limits)?;
-        observer.notice(&format!("the newest verified backup is {}", file.display()));
-        self.input = Input::Path(file);
+        let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
+        observer.notice(&format!("the newest verified backup is {}", path.display()));
+        doubt.iter().for_each(|why| observer.warn(why));
+        self.input = Input::Path(path);
         Ok(())
     }
 
@@ -266,7 +267,11 @@ fn guard_against_running_etcd(
         let name = candidate.image.name();
         let holder = lock::name_holders(&pids);
         if !raw {
-            return Err(Error::refused(format!("{name} is in use by {holder}: a running etcd is writing to it"))
+            let who = match lock::may_be_etcd(&pids) {
+                true => "a running etcd is writing to it",
+                false => "whoever has the lock of a db may be writing to it",
+            };
+            return Err(Error::refused(format!("{name} is in use by {holder}: {who}"))
                 .hint("use `etcd-rescue save` while etcd runs, or stop etcd; --raw reads it all the same, at your risk"));
         }
         observer.warn(&format!(

@@ -120,10 +120,36 @@ fn young_enough_or_not() {
     );
     site.verb("check").arg("--max-age=31h").run().ok();
     site.verb("check").arg("--max-age=29h").run().code(6);
+    site.verb("check").arg("--max-age=2d").run().ok();
+    late(
+        &site,
+        &["--max-age=1ns"],
+        "the newest verified backup is 30h old, more than 1ns",
+    );
 
     let missing = Rescue::new(["check", "nowhere"]).cwd(site.dir());
     missing.clone().run().code(1).stderr_has("nowhere");
     nagios(&missing.run_nagios(), 3, "UNKNOWN");
+}
+
+/// A plug-in is configured once and read by a machine: what is wrong with its line is neither OK nor critical.
+#[test]
+fn a_plug_in_that_is_called_wrongly_knows_nothing() {
+    let site = Site::new();
+    for words in [
+        &["--max-age=foo"][..],
+        &["--max-age=26"],
+        &["--no-such-flag"],
+        &["--sample=0"],
+        &["--full", "--sample=1"],
+        &["too-much"],
+    ] {
+        let output = site.verb("check").args(words).run_nagios();
+        nagios(&output, 3, "UNKNOWN");
+        // A person is told as ever.
+        site.verb("check").args(words).run().code(2).stdout_is("");
+    }
+    nagios(&Rescue::new(["check"]).run_nagios(), 3, "UNKNOWN");
 }
 
 #[test]

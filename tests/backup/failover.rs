@@ -89,7 +89,21 @@ fn when_all_of_them_fail_the_report_names_all() {
         .map(|(named, _)| named)
         .collect();
     named.sort();
-    let mut expected = [first.endpoint(), dead];
+    let mut expected = [first.endpoint(), second.endpoint(), dead];
     expected.sort();
     assert_eq!(named, expected);
+}
+
+#[test]
+fn endpoints_that_are_all_down_were_tried_in_vain() {
+    let (one, other) = (free_url(), free_url());
+    let site = Site::new();
+    for endpoints in [vec![one.clone(), other.clone()], vec![one.clone()]] {
+        let before = site.tree();
+        let output = site.backup(&endpoints.join(",")).run();
+        failed(&site, &before, output, 5, "save");
+        let refused = |endpoint: &String| (endpoint.clone(), "connection refused".to_owned());
+        let expected: Vec<_> = endpoints.iter().map(refused).collect();
+        assert_eq!(failovers(&site), expected);
+    }
 }

@@ -189,36 +189,6 @@ fn a_catalogue_that_cannot_be_read_at_all() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written() {
-    let (site, server, _) = with_one();
-    let nowhere = site.beside("nowhere/report.json");
-    let told = format!("cannot write into {}", nowhere.parent().unwrap().display());
-    let metrics = site.beside("etcd.prom");
-    std::fs::remove_file(&metrics).unwrap();
-    let run = site.backup(&server.url()).arg("--report").arg(&nowhere);
-    let output = run
-        .run()
-        .code(1)
-        .stdout_is("")
-        .stderr_has(&format!("error: {told}"));
-    let once = output.stderr.matches(&told).count() == 1;
-    output.expect(once, "one line about it");
-    // The backup is made all the same, and monitoring hears of it.
-    assert_eq!(site.files().len(), 2);
-    assert_eq!(site.metric("last_run_success"), Some(1.0));
-
-    // What went wrong before is told, too, and decides.
-    let before = site.tree();
-    let run = site.backup(&free_url()).arg("--report").arg(&nowhere);
-    let output = run.run().code(5);
-    output
-        .stderr_has(&format!("warning: {told}"))
-        .stderr_has("connection refused");
-    before.assert_unchanged(&site.tree(), "a failed backup");
-    assert_eq!(site.metric("last_run_success"), Some(0.0));
-}
-
-#[test]
 fn report_and_metrics_are_replaced_as_a_whole() {
     let (site, server, _) = with_one();
     let (report, metrics) = (site.beside("report.json"), site.beside("etcd.prom"));
@@ -237,4 +207,18 @@ fn report_and_metrics_are_replaced_as_a_whole() {
     let there: Vec<String> = crate::util::tree::names(root);
     assert_eq!(there, ["backups", "etcd.prom", "report.json"]);
     let _ = Tree::of(root);
+}
+
+/// No name is taken but the one that the backup gets in the end.
+#[test]
+fn files_of_others_are_not_in_the_way() {
+    let (site, server, _) = with_one();
+    for name in ["backup.db.zst", "etcd.db.zst", "notes"] {
+        std::fs::write(site.at(name), "mine").unwrap();
+    }
+    site.backup(&server.url()).arg("--keep-last=1").run().ok();
+    for name in ["backup.db.zst", "etcd.db.zst", "notes"] {
+        assert_eq!(std::fs::read(site.at(name)).unwrap(), b"mine");
+    }
+    assert_eq!(site.files().len(), 1);
 }

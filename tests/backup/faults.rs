@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::site::{CATALOGUE, LOCK, Site};
+use super::site::Site;
 use crate::crash::kill::worth_a_kill;
 use crate::util::etcd::Etcd;
 use crate::util::process::Output;
@@ -154,9 +154,7 @@ impl Worn {
 
     /// What else is there.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut names = names(self.site.dir());
-        names.retain(|name| !name.ends_with(".db.zst") && name != LOCK && name != CATALOGUE);
-        names
+        self.site.leftovers()
     }
 }
 
@@ -216,6 +214,19 @@ fn told(worn: &Worn, output: &Output, state: State) -> Vec<String> {
         return wrong;
     }
     let report = worn.site.report();
+    if output.stderr.contains("cannot sync ") && output.stderr.contains("/etcd.prom: ") {
+        // The same of the metrics: the report has it.
+        let message = report["error"]["message"].as_str().unwrap_or_default();
+        let fits = match message.contains("/etcd.prom: ") {
+            true => report["stage"] == "report",
+            // Something else went wrong before.
+            false => report["warnings"].to_string().contains("/etcd.prom: "),
+        };
+        if !fits || report["exitCode"] != 1 || output.code != Some(1) {
+            wrong.push(format!("metrics that could not be written: {report:#}"));
+        }
+        return wrong;
+    }
     let success = worn.site.metric("last_run_success");
     match (output.code, state) {
         (Some(0), State::Made { kept: 1 }) => {
@@ -223,10 +234,12 @@ fn told(worn: &Worn, output: &Output, state: State) -> Vec<String> {
                 wrong.push(format!("not told as saved: {report:#}"));
             }
         }
-        (Some(1), State::Before) => {
+        (Some(code @ (1 | 4)), State::Before) => {
             let fits =
                 report["outcome"] == "failed" && report["saved"].is_null() && success == Some(0.0);
-            if !fits || report["error"]["message"].is_null() {
+            let message = report["error"]["message"].as_str().unwrap_or_default();
+            let full = message.contains("No space left");
+            if !fits || message.is_empty() || full != (code == 4) {
                 wrong.push(format!("not told as failed: {report:#}"));
             }
         }

@@ -92,7 +92,10 @@ fn who_waits_gets_it() {
         .backup(&server.url())
         .args(["--lock-wait=60s", "--timeout=1s"]);
     let late = late.run().within(Duration::from_secs(5));
-    failed(&site, &before, late, 5, "lock").stderr_has("not done within 1s");
+    failed(&site, &before, late, 4, "lock")
+        .stderr_has(&format!("is in use by pid {} on ", first.pid()))
+        .stderr_has("), since 20")
+        .stderr_has("hint: not done within 1s: give --timeout more time");
     let mut patient = site.backup(&server.url()).arg("--lock-wait=60s").spawn();
     std::thread::sleep(Duration::from_millis(700));
     assert!(patient.is_alive());

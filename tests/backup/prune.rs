@@ -134,7 +134,11 @@ fn only_what_backup_made_and_somebody_proved() {
     std::fs::write(site.at("etcd-20200101T000000Z-rev1.db.zst"), "not one").unwrap();
     std::fs::write(site.at("notes.txt"), "keep out").unwrap();
     // Proved or not: what a person made is a person's to remove.
-    site.verb("check").arg("--full").run().ok();
+    site.verb("check")
+        .arg("--full")
+        .run()
+        .code(3)
+        .stdout_has("6 good, 1 damaged");
     let old = Timestamp::now() - SignedDuration::from_hours(24 * 400);
     site.redated(&file, "nobody-proved-it.db.zst", old);
     site.pin("pin", "day-3.db.zst");

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcd_rescue::archive::{self, Archive};
-use etcd_rescue::io::Image;
-use etcd_rescue::limits::Limits;
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::util::archives::retold;
 use crate::util::etcd::Etcd;
 use crate::util::process::Output;
 use crate::util::run::Rescue;
@@ -20,6 +18,17 @@ use crate::util::{process, temp_dir, tools};
 pub const LOCK: &str = ".etcd-rescue.lock";
 
 pub const CATALOGUE: &str = ".etcd-rescue-catalogue.json";
+
+/// The one before it.
+pub const OLD_CATALOGUE: &str = ".etcd-rescue-catalogue.old.json";
+
+/// Names of what is no archive and none of the files that belong there.
+pub fn leftovers(dir: &Path) -> Vec<String> {
+    let kept = [LOCK, CATALOGUE, OLD_CATALOGUE];
+    let mut names = names(dir);
+    names.retain(|name| !kept.contains(&name.as_str()) && !name.ends_with(".db.zst"));
+    names
+}
 
 /// A directory of backups, and a report and metrics beside it.
 pub struct Site {
@@ -135,24 +144,17 @@ impl Site {
         Tree::of(&self.dir).without(LOCK)
     }
 
-    /// Names of what is no archive, no catalogue and no lock file.
+    /// See [`leftovers`].
     pub fn leftovers(&self) -> Vec<String> {
-        let mut names = names(&self.dir);
-        names.retain(|name| name != LOCK && name != CATALOGUE && !name.ends_with(".db.zst"));
-        names
+        leftovers(&self.dir)
     }
 
     /// Makes a copy of an archive that says it was taken at another time. It has no record yet.
     #[track_caller]
     pub fn redated(&self, file: &str, name: &str, at: Timestamp) {
-        let path = self.at(file);
-        let opened = Archive::open(Image::open(&path).unwrap(), &Limits::default()).unwrap();
-        let mut manifest = opened.manifest().unwrap().clone();
-        let frames: u32 = manifest.frames.list.iter().map(|(length, _)| *length).sum();
-        manifest.made.at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes.truncate(frames as usize);
-        bytes.extend(archive::tail(&manifest).unwrap());
+        let bytes = retold(&self.at(file), |manifest| {
+            manifest.made.at = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        });
         std::fs::write(self.at(name), bytes).unwrap();
     }
 

@@ -92,9 +92,11 @@ fn the_first_one_fills_the_disk() {
     let output = Disk::of("500k").fails(&server, 4, "space");
     output.stderr_has("there is no backup to go by");
     let disk = Disk::of("3m");
-    let output = disk.fails(&server, 1, "save");
+    let output = disk.fails(&server, 4, "save");
     output
+        .stderr_has("cannot write the new backup in ")
         .stderr_has("No space left on device")
+        .stderr_lacks("backup.db.zst")
         .stderr_has("hint: the disk is full; nothing was left behind");
     assert!(disk.archives().is_empty());
 }

@@ -3,6 +3,7 @@
 //! none of its business.
 
 use etcd_rescue::catalogue::compare::{self, Vitals};
+use etcd_rescue::catalogue::fresh::{self, Freshness};
 use etcd_rescue::catalogue::keep::{self, Count, Item, Marks, Policy, Within};
 use etcd_rescue::catalogue::records::{Catalogue, How};
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +21,10 @@ struct Archive {
     by_backup: bool,
     /// What the disk did to it, which only a check finds out.
     rotten: bool,
+    /// It was read whole since the catalogue was lost for the last time.
+    proved: bool,
+    /// The last check found it rotten.
+    found: bool,
     bytes: u64,
 }
 
@@ -46,6 +51,7 @@ fn the_last_verified_backup_is_never_removed() {
         let mut world = World::new();
         for _ in 0..400 {
             removed += world.step(random);
+            world.judge();
         }
     }
     assert!(
@@ -76,7 +82,10 @@ fn a_year_of_hourly_backups_keeps_its_history() {
             1 => world.wrong_by = random.below(200) as i64 - 100,
             2..40 => world.wrong_by = 0,
             // The server is down, the disk is full, the run was killed: there is no new backup.
-            40..50 => continue,
+            40..50 => {
+                world.judge();
+                continue;
+            }
             50 => world.check(),
             _ => {}
         }
@@ -84,6 +93,7 @@ fn a_year_of_hourly_backups_keeps_its_history() {
         let made = world.next;
         steady = if world.wrong_by == 0 { steady + 1 } else { 0 };
         world.prune_by(&policy);
+        world.judge();
         assert!(world.archives.iter().any(|archive| archive.made == made));
         // The last 24 that were made with the right clock are there.
         let recent = world
@@ -154,6 +164,7 @@ impl World {
             6 => self.keys = random.below(200),
             7 => self.lose_the_catalogue(random),
             8 => self.check(),
+            9 if random.once_in(3) => self.lose_a_manifest(random),
             9 => self.rot(random),
             10 => self.pin_or_unpin(random),
             11 => self.save(),
@@ -164,11 +175,14 @@ impl World {
     }
 
     fn backup(&mut self) {
-        let before = self.newest().map(|archive| archive.vitals.clone());
+        let before = self.catalogue.last_vitals().cloned();
+        let before = before.or_else(|| self.newest().map(|archive| archive.vitals.clone()));
         let odd = compare::suspicious(before.as_ref(), &self.vitals());
         let (id, now) = (self.add(true), self.now());
         let odd = odd.iter().map(ToString::to_string).collect();
-        self.catalogue.made(&id, now, odd);
+        let file = format!("{id}.db.zst");
+        self.catalogue.made((&id, &file), self.vitals(), now, odd);
+        self.proved(&id);
     }
 
     /// What somebody else puts there.
@@ -176,6 +190,27 @@ impl World {
         let id = self.add(false);
         let now = self.now();
         self.catalogue.entry(&id).found_good(now, How::Check);
+        self.proved(&id);
+    }
+
+    fn proved(&mut self, id: &str) {
+        let archive = self.archives.iter_mut().find(|archive| archive.id == id);
+        archive.unwrap().proved = true;
+    }
+
+    /// Monitoring is green if and only if a proved backup of the last day is there that no check found rotten.
+    fn judge(&self) {
+        let (now, day) = (self.now(), SignedDuration::from_hours(26));
+        let green = fresh::freshness(&self.items(), day, now);
+        let young = self.archives.iter().any(|archive| {
+            let age = now.duration_since(archive.at);
+            archive.proved && !archive.found && !age.is_negative() && age <= day
+        });
+        assert_eq!(
+            matches!(green, Freshness::Fresh(_)),
+            young,
+            "{green:?} at {now}"
+        );
     }
 
     fn add(&mut self, by_backup: bool) -> String {
@@ -188,6 +223,8 @@ impl World {
             vitals: self.vitals(),
             by_backup,
             rotten: false,
+            proved: false,
+            found: false,
             bytes: 100 + self.keys,
         });
         id
@@ -220,11 +257,16 @@ impl World {
             }
         };
         self.lost = self.next;
+        for archive in &mut self.archives {
+            (archive.proved, archive.found) = (false, false);
+        }
     }
 
     fn check(&mut self) {
         let now = self.now();
-        for archive in &self.archives {
+        for archive in &mut self.archives {
+            archive.found = archive.rotten;
+            archive.proved |= !archive.rotten;
             let record = self.catalogue.entry(&archive.id);
             match archive.rotten {
                 true => record.found_damaged(now, "rotten"),
@@ -236,6 +278,14 @@ impl World {
     fn rot(&mut self, random: &mut Random) {
         if let Some(archive) = self.any(random) {
             archive.rotten = true;
+        }
+    }
+
+    /// Nothing of it is an archive any more.
+    fn lose_a_manifest(&mut self, random: &mut Random) {
+        if !self.archives.is_empty() {
+            let number = random.below(self.archives.len() as u64);
+            self.archives.remove(number as usize);
         }
     }
 
@@ -261,6 +311,7 @@ impl World {
             let record = self.catalogue.get(&archive.id);
             let marks = Marks {
                 by_backup: archive.by_backup,
+                dated: true,
                 verified: record.is_some_and(|record| record.verified.is_some()),
                 damaged: record.is_some_and(|record| record.damaged.is_some()),
                 suspicious: record.is_some_and(|record| record.is_suspicious()),

@@ -335,6 +335,7 @@ impl Repository {
         let item = |found: Snapshot| {
             let marks = Marks {
                 by_backup: true,
+                dated: true,
                 verified: true,
                 pinned: found.tags.iter().any(|tag| tag == "pinned"),
                 ..Marks::default()

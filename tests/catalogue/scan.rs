@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use etcd_rescue::archive::manifest::{Etcd, Frames, Made, Snapshot, Source};
 use etcd_rescue::archive::{self, Manifest, Options, Writer};
+use etcd_rescue::catalogue::compare::Vitals;
 use etcd_rescue::catalogue::entry::{self, Freshness};
 use etcd_rescue::catalogue::keep::{self, Count, Policy};
 use etcd_rescue::catalogue::lock::{Attempt, DirLock, Holder};
@@ -165,7 +166,8 @@ fn what_is_known_goes_by_the_id_and_not_by_the_name() {
     let mut catalogue = Catalogue::default();
     let found = scanned(dir.path());
     for backup in &found.backups {
-        catalogue.made(&backup.id, at(100), Vec::new());
+        let named = (backup.id.as_str(), &*backup.file_name());
+        catalogue.made(named, Vitals::of(&backup.manifest), at(100), Vec::new());
     }
     catalogue
         .entry(&found.backups[0].id)
@@ -181,7 +183,7 @@ fn what_is_known_goes_by_the_id_and_not_by_the_name() {
         (2, Some("cdf818194e3a8c32"))
     );
     assert_eq!(entries[0].report(), None);
-    let totals = entry::totals(&entries, &found);
+    let totals = entry::totals(&entries, &found, &catalogue);
     assert_eq!(
         (totals.verified, totals.damaged, totals.unverified),
         (2, 1, 0)
@@ -209,7 +211,9 @@ fn age_is_that_of_the_newest_proved_one() {
     for revision in [3, 1, 2] {
         let mut backups = found.backups.iter();
         let made = backups.find(|backup| backup.manifest.etcd.revision == revision);
-        catalogue.made(&made.unwrap().id, at(0), Vec::new());
+        let made = made.unwrap();
+        let named = (made.id.as_str(), &*made.file_name());
+        catalogue.made(named, Vitals::of(&made.manifest), at(0), Vec::new());
     }
     assert_eq!(fresh(&catalogue, 10, 7), Freshness::Fresh(secs(7)));
     assert_eq!(fresh(&catalogue, 10, 6), Freshness::TooOld(secs(7)));
@@ -245,22 +249,24 @@ fn only_what_was_looked_at_is_removed() {
     };
     put("exchanged.db.zst", &archive("backup", 5));
     std::fs::remove_file(dir.path().join("gone.db.zst")).unwrap();
+    let remove = |backup: &scan::Backup| scan::remove(&lock, backup, &backup.path, &limits);
     for refused in [1, 3] {
-        let error = scan::remove(&lock, of(refused), &limits).unwrap_err();
+        let error = remove(of(refused)).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused, "{error}");
     }
-    scan::remove(&lock, of(2), &limits).unwrap();
-    scan::remove(&lock, of(4), &limits).unwrap();
+    remove(of(2)).unwrap();
+    remove(of(4)).unwrap();
     let left = scanned(dir.path());
     let left: Vec<String> = left
         .backups
         .iter()
         .map(|backup| backup.file_name())
         .collect();
-    assert_eq!(left, ["exchanged.db.zst", "saved.db.zst"]);
+    assert_eq!(left, ["exchanged.db.zst", "old.db.zst", "saved.db.zst"]);
     let elsewhere = temp_dir();
     let other = crate::catalogue::scan::lock(elsewhere.path());
-    let error = scan::remove(&other, &scanned(dir.path()).backups[0], &limits).unwrap_err();
+    let backup = &scanned(dir.path()).backups[0];
+    let error = scan::remove(&other, backup, &backup.path, &limits).unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "{error}");
 }
 
@@ -287,7 +293,10 @@ fn leftovers_of_our_own_go_and_nothing_else() {
     let alive = File::open(dir.path().join(others[3])).unwrap();
     alive.lock().unwrap();
     let mut removed = Vec::new();
-    scan::remove_stale(&lock, &mut |path| removed.push(path.to_owned())).unwrap();
+    scan::remove_stale(&lock, &mut |path, gone| {
+        gone.unwrap();
+        removed.push(path.to_owned());
+    });
     removed.sort();
     let mut expected = ours.map(str::to_owned);
     expected.sort();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{PROGRAM, files, shell, typed};
+use crate::util::fake::{self, Fake, Step};
 use crate::util::temp_dir;
 
 /// What a terminal shows of a command: both streams, on a pseudo terminal.
@@ -59,6 +60,21 @@ fn colour_and_layout_follow_the_terminal() {
         "script -qec 'PROGRAM verify nowhere.db >/dev/null' /dev/null".replace("PROGRAM", PROGRAM);
     let text = shell(dir.path(), &script, &[xterm]).stdout_str();
     assert!(text.contains("\x1b[1;31merror:"), "{text}");
+}
+
+#[test]
+fn a_terminal_without_a_size_shows_the_whole_line() {
+    let dir = temp_dir();
+    let half = [&fake::good(&fake::image())[..3], &[Step::Stall]].concat();
+    let server = Fake::sending(half);
+    let line = format!(
+        "save --idle-timeout 1s --endpoints {} out.db",
+        server.endpoint()
+    );
+    // A serial console, and `script` without a terminal of its own, have no size.
+    let script = format!("script -qec '{PROGRAM} {line}' /dev/null </dev/null");
+    let text = shell(dir.path(), &script, &[("TERM", "xterm")]).stdout_str();
+    assert!(text.contains("streaming  98 kB of 200 kB  49%"), "{text:?}");
 }
 
 /// A server that takes connections and says nothing.

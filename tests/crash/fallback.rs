@@ -17,6 +17,7 @@ use crate::util::tree::names;
 #[test]
 fn a_machine_without_proc() {
     let server = Etcd::new("3.7").start();
+    server.api().put("key", "value");
     let without_proc = Namespace::without_proc();
     for way in WAYS {
         let site = Site::new(way, Path::new(SNAPSHOT));

@@ -37,6 +37,9 @@ fn a_restore_in_which_any_call_fails() {
                 if state == State::Before && site.has_moved() {
                     found.push("the old one was not moved back".into());
                 }
+                if state == State::Before && way == Way::WalDirVacant && !site.wal().exists() {
+                    found.push("the empty directory is gone".into());
+                }
                 if state == State::Before && way == Way::Fresh && site.data().exists() {
                     found.push("an empty directory was left".into());
                 }

@@ -21,11 +21,19 @@ pub enum Way {
     Aside,
     /// The WAL in a directory of its own.
     WalDir,
+    /// The same, and it is there, and empty.
+    WalDirVacant,
     /// Both have to go aside.
     WalDirAside,
 }
 
-pub const WAYS: [Way; 4] = [Way::Fresh, Way::Aside, Way::WalDir, Way::WalDirAside];
+pub const WAYS: [Way; 5] = [
+    Way::Fresh,
+    Way::Aside,
+    Way::WalDir,
+    Way::WalDirVacant,
+    Way::WalDirAside,
+];
 
 /// Things that look like ours and are not.
 const FOREIGN: [&str; 4] = [
@@ -76,7 +84,7 @@ impl Site {
         };
         site.prepare();
         site.old_member = site.has_old().then(|| Tree::of(&site.member()));
-        site.old_wal = (way == Way::WalDirAside).then(|| Tree::of(&site.wal()));
+        site.old_wal = site.wal().exists().then(|| Tree::of(&site.wal()));
         site.restore().run().ok();
         site.new_member = Tree::timeless(&site.member());
         site.new_wal = site.has_wal_dir().then(|| Tree::timeless(&site.wal()));
@@ -100,7 +108,7 @@ impl Site {
     }
 
     pub fn has_wal_dir(&self) -> bool {
-        matches!(self.way, Way::WalDir | Way::WalDirAside)
+        matches!(self.way, Way::WalDir | Way::WalDirVacant | Way::WalDirAside)
     }
 
     pub fn has_old(&self) -> bool {
@@ -111,6 +119,8 @@ impl Site {
     pub fn restore(&self) -> Rescue {
         let mut run = Rescue::new(["restore"]).arg(&self.snapshot);
         run = run.arg("--data-dir").arg(self.data());
+        // Without it there is something to be said of every restore.
+        run = run.args(["--initial-cluster", "default=http://10.0.0.1:2380"]);
         if self.has_wal_dir() {
             run = run.arg("--wal-dir").arg(self.wal());
         }
@@ -147,8 +157,10 @@ impl Site {
             std::fs::create_dir_all(self.member().join("snap")).unwrap();
             write_old(&self.member().join("snap/db"), "the only copy");
         }
-        if self.way == Way::WalDirAside {
+        if matches!(self.way, Way::WalDirVacant | Way::WalDirAside) {
             std::fs::create_dir(self.wal()).unwrap();
+        }
+        if self.way == Way::WalDirAside {
             write_old(&self.wal().join("0.wal"), "the only log");
         }
     }
@@ -173,7 +185,10 @@ impl Site {
             }
         }
         self.assert_kept(&member, self.old_member.as_ref(), when);
-        self.assert_kept(&self.wal(), self.old_wal.as_ref(), when);
+        // An empty directory is no loss.
+        if self.way == Way::WalDirAside {
+            self.assert_kept(&self.wal(), self.old_wal.as_ref(), when);
+        }
         if self.way != Way::Fresh {
             let there = names(&self.data());
             let all = FOREIGN

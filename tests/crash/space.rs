@@ -278,8 +278,12 @@ fn archives_on_a_small_disk() {
             Rescue::new(["unpack"]).arg(&packed),
         ] {
             let run = run.arg("-").env("TMPDIR", disk.dir.path());
-            let output = disk.namespace.run(&run).code(1).stdout_is("");
-            output.stderr_has("No space left on device");
+            disk.namespace
+                .run(&run)
+                .code(1)
+                .stdout_is("")
+                .stderr_has("No space left on device")
+                .stderr_has("hint: point TMPDIR at a directory with more room");
             before.assert_unchanged(&Tree::of(&disk.root()), "a full disk");
         }
     }

@@ -1,6 +1,7 @@
 //! Clusters of restored members: from one file they find each other, from different files they do not.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,6 +12,9 @@ use crate::util::cluster::Cluster;
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::ports::free_url;
+use crate::util::process;
+use crate::util::run::Rescue;
+use crate::util::tools;
 
 #[test]
 fn three_members_from_one_file_form_a_cluster_3_5() {
@@ -32,11 +36,53 @@ fn members_from_different_files_refuse_each_other_3_7() {
     members_from_different_files_refuse_each_other("3.7");
 }
 
+per_version! {
+    a_member_restored_as_it_is_told_can_be_joined
+}
+
 /// What raft logs when there is a leader.
 const ELECTED: &str = " elected leader ";
 
 /// How long a cluster may take to elect.
 const ELECTION: Duration = Duration::from_secs(20);
+
+/// With all its defaults a restore makes a member that nobody can join, and prints the command that does better.
+fn a_member_restored_as_it_is_told_can_be_joined(minor: &str) {
+    let mut old = Etcd::new(minor).name("cp1").start();
+    old.api().put("key", "value");
+    let snapshot = old.dir().join("my snapshot.db");
+    save(&old, &snapshot);
+    old.stop();
+    let data_dir = old.dir().join("restored data");
+    let restore = Rescue::new(["restore", "--data-dir"]).arg(&data_dir);
+    let told = restore.arg(&snapshot).run().ok();
+    let url = format!("cp1 had {} in the snapshot", old.peer_url());
+    let told = told
+        .stderr_has("no other member can reach it there")
+        .stderr_has(&url);
+    let printed = told.stdout_str();
+    let mut lines = printed.lines().map(str::trim);
+    let command = lines.find(|line| line.starts_with("etcd-rescue restore "));
+    let command = command.unwrap_or_else(|| panic!("no command in {told}"));
+    let program = Path::new(env!("CARGO_BIN_EXE_etcd-rescue"));
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .env("PATH", program.parent().unwrap());
+    process::run(shell, None, tools::TIMEOUT).ok().stderr_is("");
+
+    let one = Etcd::new(minor).name("cp1").data_dir(&data_dir);
+    let one = one.peer_url(old.peer_url()).start();
+    let url = free_url();
+    let added = url.clone();
+    one.api()
+        .call(async |c| c.member_add([added], None).await.map(drop));
+    let members = format!("cp1={},cp2={url}", old.peer_url());
+    let two = Etcd::new(minor).name("cp2").peer_url(&url).existing();
+    let two = two.initial_cluster(&members).start();
+    assert_eq!(two.api().members().len(), 2);
+    assert_same(&one.api().dump(), &two.api().dump(), "joined");
+}
 
 fn three_members_from_one_file_form_a_cluster(minor: &str) {
     let source = Etcd::new(minor).start();

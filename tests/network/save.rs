@@ -9,6 +9,7 @@ use super::{save, to};
 use crate::util::certs::Ca;
 use crate::util::etcd::Etcd;
 use crate::util::fake::{self, Fake, Manners, Script, Step, message};
+use crate::util::mount::Namespace;
 use crate::util::process::Output;
 use crate::util::proxy::Proxy;
 use crate::util::run::Rescue;
@@ -106,7 +107,82 @@ fn every_failure_is_exit_5_and_leaves_nothing() {
     fails(dir.path(), &[&noise.endpoint()], 3, "damaged");
     // A disk that no snapshot of this size fits on.
     let huge = Fake::sending(vec![message(&[0; 512], 1 << 60), Step::Stall]);
-    fails(dir.path(), &[&huge.endpoint()], 4, "not enough space");
+    fails(dir.path(), &[&huge.endpoint()], 4, "not enough space")
+        .stderr_has("hint: free some space, or save to another place");
+    Rescue::new(["save", "-", "--endpoints", &huge.endpoint()])
+        .run()
+        .code(4)
+        .stdout_is("")
+        .stderr_has("not enough space")
+        .stderr_has("hint: point TMPDIR at a directory with more room");
+}
+
+#[test]
+fn what_goes_to_a_pipe_is_kept_where_there_is_room() {
+    let server = Etcd::new("3.7").start();
+    fill::bulk(&mut server.api(), "key/", 50, 50_000);
+    let small = temp_dir();
+    let namespace = Namespace::tmpfs(small.path(), "1m");
+    let save = Rescue::new(["save", "-", "--endpoints", &server.url()]);
+    let output = namespace.run(&save.env("TMPDIR", small.path())).code(0);
+    assert!(output.stdout.len() > 2 << 20, "{}", output.stdout.len());
+    assert_eq!(
+        std::fs::read_dir(namespace.outside(small.path()))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn progress_tells_what_is_being_done() {
+    let image = real_image();
+    let bytes = image.len() as u64;
+    let server = Fake::sending(fake::good(&image));
+    let dir = temp_dir();
+    for (out, after) in [
+        ("out.db", None),
+        ("out.db.zst", None),
+        ("-", Some("writing")),
+    ] {
+        let output = Rescue::new(["save", "--progress=json", out])
+            .arg(format!("--endpoints={}", server.endpoint()))
+            .cwd(dir.path())
+            .run()
+            .code(0);
+        let lines = output.stderr.lines().filter(|line| line.starts_with('{'));
+        let finished: Vec<serde_json::Value> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["finished"] == true)
+            .collect();
+        let stages: Vec<_> = finished.iter().map(|line| &line["stage"]).collect();
+        let mut wanted = vec!["streaming", "checking", "syncing"];
+        wanted.extend(after);
+        assert_eq!(stages, wanted, "{output}");
+        for stage in &finished[..2] {
+            assert_eq!(stage["total"], bytes, "{output}");
+            let done = stage["bytes"].as_u64().unwrap();
+            assert!(done <= bytes && done >= bytes / 2, "{output}");
+        }
+        assert_eq!(finished[0]["bytes"], bytes, "{output}");
+    }
+}
+
+#[test]
+fn what_may_cost_data_is_a_warning() {
+    let dir = temp_dir();
+    let corrupt = Fake::start(Script {
+        errors: vec!["memberID:11 alarm:CORRUPT"],
+        leader: 0,
+        ..Script::default()
+    });
+    let label = format!("{} (fake-b)", corrupt.endpoint());
+    fails(dir.path(), &[&corrupt.endpoint()], 3, "damaged")
+        .stderr_has(&format!(
+            "warning: {label} has a CORRUPT alarm: its data differs"
+        ))
+        .stderr_has(&format!("warning: {label} sees no leader"))
+        .stderr_lacks("WARNING");
 }
 
 #[test]

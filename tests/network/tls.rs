@@ -23,14 +23,14 @@ per_version! {
     auto_tls_is_trusted_by_its_own_certificate
 }
 
-fn trusting(endpoint: &str, cacert: &Path) -> ConnectOptions {
+pub(super) fn trusting(endpoint: &str, cacert: &Path) -> ConnectOptions {
     ConnectOptions {
         cacert: Some(cacert.into()),
         ..to(&[endpoint])
     }
 }
 
-fn showing(endpoint: &str, cacert: &Path, pair: &Pair) -> ConnectOptions {
+pub(super) fn showing(endpoint: &str, cacert: &Path, pair: &Pair) -> ConnectOptions {
     ConnectOptions {
         cert: Some(pair.cert.clone()),
         key: Some(pair.key.clone()),

@@ -32,6 +32,51 @@ fn a_mount_point_will_do() {
     assert_eq!(names(&root).len(), 4, "{:?}", names(&root));
 }
 
+/// Neither can take another's place, whatever is asked for; a rehearsal knows it too.
+#[test]
+fn a_mount_point_cannot_be_the_member_or_the_wal_dir() {
+    let place = Place::new();
+    let wal = place.root().join("wal");
+    for at in [&wal, &place.member()] {
+        std::fs::create_dir_all(at).unwrap();
+        let disk = Namespace::tmpfs(at, "160m");
+        for bound in [false, true] {
+            if bound {
+                let at = at.display();
+                disk.shell(&format!("umount '{at}'; mount --bind '{at}' '{at}'"));
+            }
+            for flag in ["--dry-run", "--move-aside", "--no-bump"] {
+                let run = place.restore(&["--wal-dir", wal.to_str().unwrap(), flag]);
+                let below = format!(
+                    "hint: name a directory below the mount point ({}/etcd)",
+                    at.display()
+                );
+                disk.run(&run)
+                    .code(4)
+                    .stdout_is("")
+                    .stderr_has(&format!("{} is a mount point", at.display()))
+                    .stderr_has(&below);
+            }
+        }
+        drop(disk);
+        std::fs::remove_dir(at).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_wal_dir_will_do() {
+    let place = Place::new();
+    let wal = place.root().join("wal");
+    std::fs::create_dir(&wal).unwrap();
+    let flags = ["--wal-dir", wal.to_str().unwrap()];
+    let before = Tree::exactly(place.root());
+    place.restore(&flags).arg("--dry-run").run().ok();
+    before.assert_unchanged(&Tree::exactly(place.root()), "a rehearsal");
+    place.restore(&flags).run().ok();
+    assert_eq!(names(place.root()), ["data", "wal"]);
+    assert_eq!(names(&wal).len(), 1);
+}
+
 #[test]
 fn a_directory_that_is_there_stays_as_it_is() {
     for mode in [0o700, 0o755, 0o2770] {
@@ -255,7 +300,7 @@ fn json_keys_are_stable() {
         .run()
         .ok()
         .json();
-    let expected = "dbBytes dryRun otherMembers path plan restored start undo verdict";
+    let expected = "dbBytes dryRun otherMembers path plan remarks restored start undo verdict";
     let found: Vec<_> = keys(&json).into_iter().map(String::as_str).collect();
     assert_eq!(found.join(" "), expected);
     let expected = "alarmsDropped bump bytesFree bytesNeeded clusterId initialCluster memberDir memberId members \

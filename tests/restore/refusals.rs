@@ -1,13 +1,16 @@
 //! What is not done at all: not a byte and not a time of what was there changes.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use super::{Place, SNAPSHOT};
 use crate::util::etcd::Etcd;
-use crate::util::process::Output;
+use crate::util::mount::is_root;
+use crate::util::process::{self, Output};
 use crate::util::run::Rescue;
 use crate::util::temp_dir;
+use crate::util::tools::TIMEOUT;
 use crate::util::tree::{Tree, names};
 
 /// Runs it, and as a rehearsal, and with the snapshot on standard input; nothing may change.
@@ -76,6 +79,40 @@ fn what_is_in_the_way() {
 }
 
 #[test]
+fn a_data_dir_inside_a_member() {
+    let make: [(&str, &[&str]); 3] = [
+        ("member", &["member/snap/db"]),
+        (
+            "member",
+            &["member/wal/0000000000000000-0000000000000000.wal"],
+        ),
+        ("member/snap", &["member/snap/db"]),
+    ];
+    for (inside, files) in make {
+        let place = Place::new();
+        for file in files {
+            place.write(&format!("data/{file}"), "x");
+        }
+        let before = Tree::exactly(place.root());
+        let inside = place.data().join(inside);
+        for flags in [&[][..], &["--move-aside"], &["--dry-run"]] {
+            let restore = Rescue::new(["restore", SNAPSHOT, "--data-dir"]).arg(&inside);
+            restore
+                .args(flags)
+                .run()
+                .code(4)
+                .stdout_is("")
+                .stderr_has(&format!(
+                    "--data-dir {} is inside a member",
+                    inside.display()
+                ))
+                .stderr_has(&format!("probably {}\n", place.data().display()));
+        }
+        before.assert_unchanged(&Tree::exactly(place.root()), "a refusal");
+    }
+}
+
+#[test]
 fn an_etcd_that_runs() {
     for minor in ["3.5", "3.7"] {
         let server = Etcd::new(minor).start();
@@ -99,6 +136,59 @@ fn an_etcd_that_runs() {
             assert_eq!(names(server.data_dir()), before);
         }
         assert_eq!(server.api().put("key", "again"), 3);
+    }
+}
+
+/// Whoever it is, it is named for what it is.
+#[test]
+fn a_lock_that_etcd_does_not_have() {
+    let place = Place::new();
+    place.write("data/member/snap/db", "x");
+    let db = std::fs::File::open(place.member().join("snap/db")).unwrap();
+    db.lock().unwrap();
+    let locked = "whoever has the lock of a db may be writing to it";
+    let data = place.data().display().to_string();
+    let status = Rescue::new(["status", &data]).run().code(4);
+    let restore = changes_nothing(&place, &["--move-aside"], 4);
+    for output in [status, restore] {
+        let pid = format!("pid {} (", std::process::id());
+        output
+            .stderr_has(locked)
+            .stderr_has(&pid)
+            .stderr_lacks("a running etcd");
+    }
+}
+
+#[test]
+fn who_may_not_read_is_told_who_may() {
+    assert!(is_root(), "this test becomes somebody else: run it as root");
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_etcd-rescue"), &program).unwrap();
+    let closed = dir.path().join("closed");
+    std::fs::create_dir_all(closed.join("member/snap")).unwrap();
+    std::fs::copy(SNAPSHOT, closed.join("member/snap/db")).unwrap();
+    std::fs::copy(SNAPSHOT, dir.path().join("x.db")).unwrap();
+    for (path, mode) in [("x.db", 0o600), ("closed/member", 0o700), ("", 0o755)] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(dir.path().join(path), mode).unwrap();
+    }
+    let file = dir.path().join("x.db").display().to_string();
+    let data = closed.display().to_string();
+    for args in [
+        &["verify", &file][..],
+        &["status", &file],
+        &["restore", &file, "--data-dir", "/nowhere"],
+        &["verify", "--raw", &data],
+        &["status", &data],
+    ] {
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        nobody.arg(&program).args(args);
+        process::run(nobody, None, TIMEOUT)
+            .code(1)
+            .stderr_has("Permission denied")
+            .stderr_has("hint: run it as root");
     }
 }
 
@@ -161,14 +251,18 @@ fn a_cluster_that_makes_no_sense() {
     ] {
         changes_nothing(&place, flags, 2).stderr_has(says);
     }
-    // More than a revision can be.
-    let most = i64::MAX.to_string();
+    // More than a revision can be, and so much that a server would soon be at the end.
     let before = Tree::of(place.root());
-    place
-        .restore(&["--bump-revision", &most])
-        .run()
-        .code(4)
-        .stderr_has(&most);
+    for most in [i64::MAX, 9_223_372_036_854_775_000, i64::MAX - (1 << 50)] {
+        let most = most.to_string();
+        let restore = place.restore(&["--bump-revision", &most]);
+        for run in [restore.clone().arg("--dry-run"), restore] {
+            run.run()
+                .code(4)
+                .stderr_has(&most)
+                .stderr_has("hint: --bump-revision 1000000000");
+        }
+    }
     before.assert_unchanged(&Tree::of(place.root()), "a bump that is too high");
 }
 

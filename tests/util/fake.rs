@@ -79,6 +79,8 @@ pub struct Script {
     pub leader: u64,
     pub revision: u64,
     pub applied: u64,
+    /// The raft index that it knows to be committed; 0 says nothing.
+    pub committed: u64,
     pub learner: bool,
     pub version: &'static str,
     pub errors: Vec<&'static str>,
@@ -100,6 +102,7 @@ impl Default for Script {
             leader: 10,
             revision: 308,
             applied: 1000,
+            committed: 0,
             learner: false,
             version: "3.7.1",
             errors: Vec::new(),
@@ -388,6 +391,7 @@ fn status(script: &Script) -> Vec<u8> {
     bytes(&mut message, 1, &header);
     bytes(&mut message, 2, script.version.as_bytes());
     number(&mut message, 4, script.leader);
+    number(&mut message, 5, script.committed);
     number(&mut message, 7, script.applied);
     for error in &script.errors {
         bytes(&mut message, 8, error.as_bytes());

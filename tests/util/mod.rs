@@ -2,6 +2,7 @@
 //! program itself under a clean environment. Every failure prints what is needed to understand it.
 
 pub mod api;
+pub mod archives;
 pub mod builder;
 pub mod certs;
 pub mod cluster;

@@ -48,6 +48,13 @@ pub fn promtool() -> Command {
     command(&unpacked("prometheus/usr/bin/promtool"))
 }
 
+/// The root of Debian's cron, which `tests/setup.sh dist` unpacked: its files where they would be installed.
+#[track_caller]
+pub fn debian_cron() -> PathBuf {
+    let daemon = unpacked("cron/usr/sbin/cron");
+    daemon.ancestors().nth(3).unwrap().to_owned()
+}
+
 /// Where programs are that `tests/setup.sh oracles` unpacked, for a PATH.
 #[track_caller]
 pub fn unpacked_dirs() -> Vec<PathBuf> {
@@ -73,7 +80,7 @@ fn unpacked(program: &str) -> PathBuf {
     let path = super::target_dir().join("tools/debian").join(program);
     assert!(
         path.is_file(),
-        "this test needs {}: run tests/setup.sh oracles",
+        "this test needs {}: run tests/setup.sh",
         path.display()
     );
     path

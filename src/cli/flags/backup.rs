@@ -62,7 +62,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("BYTES"),
         commands: PRUNERS,
         short_doc: "remove the oldest until the rest fits, like 20G",
-        long_doc: "After the rules above. K, M, G and T are powers of 1024. The newest verified backup stays however large it is.",
+        long_doc: "After the rules above. K, M, G and T are powers of 1024. What counts is what backup made and somebody proved; the newest verified one stays however large it is.",
         update: |raw, value| {
             raw.policy.max_size = Some(value::bytes(value)?);
             Ok(())
@@ -74,9 +74,10 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write what happened here, as JSON",
-        long_doc: "On success and on failure, in one step; --help report explains its keys.",
+        long_doc: "On success and on failure, in one step; --help report explains its keys. Whether it can be written is tried before the run begins. \
+                   A file that is neither empty nor an older report is never replaced.",
         update: |raw, value| {
-            raw.report = Some(value::path(value)?);
+            raw.report = Some(value::file(value)?);
             Ok(())
         },
         ..PLAIN
@@ -86,9 +87,10 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write metrics for node_exporter's textfile collector",
-        long_doc: "On success and on failure, in one step. The collector reads files whose names end in .prom.",
+        long_doc: "On success and on failure, in one step, tried as --report is. The collector reads files whose names end in .prom. A file that is \
+                   neither empty nor metrics of this program is never replaced.",
         update: |raw, value| {
-            raw.metrics = Some(value::path(value)?);
+            raw.metrics = Some(value::file(value)?);
             Ok(())
         },
         ..PLAIN
@@ -98,7 +100,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         commands: BACKUP,
         short_doc: "limit for the whole run",
-        long_doc: "A run that takes longer ends and leaves the directory as it was.",
+        long_doc: "A run that takes longer ends and leaves the directory as it was. Once the new backup has its name it counts, whatever becomes of \
+                   the rest; the next run prunes what this one did not.",
         update: |raw, value| {
             raw.timeout = Some(value::duration(value)?);
             Ok(())
@@ -124,7 +127,7 @@ pub const FLAGS: &[Flag] = &[
         default: "26h",
         commands: CHECK,
         short_doc: "how old the newest verified backup may be",
-        long_doc: "",
+        long_doc: "Like 26h, 90m or 2d.",
         update: |raw, value| {
             raw.max_age = value::duration(value)?;
             Ok(())
@@ -138,7 +141,10 @@ pub const FLAGS: &[Flag] = &[
         short_doc: "verify N from the disk, checked longest ago first",
         long_doc: "Run every day, it comes to each of them in turn.",
         update: |raw, value| {
-            raw.sample = Some(value::number(value)?);
+            raw.sample = match value::number(value)? {
+                0 => return Err("0 archives prove nothing; leave it out, or say 1".into()),
+                number => Some(number),
+            };
             Ok(())
         },
         ..PLAIN

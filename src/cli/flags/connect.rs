@@ -16,7 +16,8 @@ pub const FLAGS: &[Flag] = &[
         short_doc: "where etcd listens for clients",
         long_doc: "Separated by commas; the flag may be repeated. Forms: HOST:PORT, http://HOST:PORT, https://HOST:PORT, unix:PATH, unixs:PATH. \
                    The form decides, for each, whether TLS is spoken: https and unixs always, http never, the others when a \
-                   certificate or a CA is given.",
+                   certificate or a CA is given or the first endpoint speaks it. A password is never sent in plaintext to one endpoint when TLS \
+                   is spoken to another.",
         update: |raw, value| {
             raw.endpoints.extend(value::list(value)?);
             Ok(())

@@ -107,15 +107,27 @@ pub fn short(name: char) -> Option<&'static Flag> {
 }
 
 /// Flags of etcdctl and etcdutl that mean something and are not here yet: ignoring one of them would change what is done.
-pub const ELSEWHERE: &[&str] = &[
-    "auth-jwt-token",
-    "cluster",
-    "discovery-srv",
-    "discovery-srv-name",
-    "insecure-discovery",
-    "max-recv-bytes",
-    "max-request-bytes",
+pub const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "auth-jwt-token",
+        "log in with --user NAME --password-file FILE, or with a client certificate whose CN is the user",
+    ),
+    ("cluster", NAME_THEM),
+    ("discovery-srv", LOOK_UP),
+    ("discovery-srv-name", LOOK_UP),
+    ("insecure-discovery", LOOK_UP),
+    ("max-recv-bytes", NO_LIMIT),
+    ("max-request-bytes", NO_LIMIT),
 ];
+const NAME_THEM: &str = "name the members: --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379";
+const LOOK_UP: &str = "look the members up (dig SRV _etcd-client-ssl._tcp.DOMAIN), and name them: --endpoints https://HOST:2379,…";
+const NO_LIMIT: &str = "leave it out: a snapshot comes in small pieces, and has no limit";
+
+/// What to do instead, if this is one of [`ELSEWHERE`].
+pub fn instead(long: &str) -> Option<&'static str> {
+    let found = ELSEWHERE.iter().find(|(name, _)| *name == long);
+    found.map(|(_, instead)| *instead)
+}
 
 impl Flag {
     /// The variable that sets it.
@@ -155,7 +167,7 @@ mod tests {
             }
             let lower = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(flag.long.chars().all(lower), "--{}", flag.long);
-            assert!(!ELSEWHERE.contains(&flag.long), "--{}", flag.long);
+            assert!(instead(flag.long).is_none(), "--{}", flag.long);
         }
     }
 

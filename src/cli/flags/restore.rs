@@ -24,7 +24,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("DIR"),
         commands: RESTORE,
         short_doc: "put the WAL here instead of member/wal",
-        long_doc: "etcd must then be started with the same --wal-dir.",
+        long_doc: "It may be there if it is empty, but not be a mount point. etcd must then be started with the same --wal-dir.",
         update: |raw, value| {
             raw.wal_dir = Some(value::path(value)?);
             Ok(())
@@ -50,7 +50,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("NAME=URL,..."),
         commands: RESTORE,
         short_doc: "all members with their peer URLs",
-        long_doc: "It must be the same on every member. Default: this member alone, NAME=URLS of --name and --initial-advertise-peer-urls.",
+        long_doc: "It must be the same on every member. Default: this member alone, NAME=URLS of --name and --initial-advertise-peer-urls. \
+                   A warning has the name and URLs that the snapshot knows, where that makes another cluster than it came from.",
         update: |raw, value| {
             raw.initial_cluster = Some(value::word(value)?);
             Ok(())

@@ -14,7 +14,9 @@ use super::sheet::Sheet;
 use crate::catalogue::entry::Entry;
 use crate::catalogue::keep::Fate;
 use crate::catalogue::run::{RunReport, Totals};
+use crate::catalogue::scan;
 use crate::observe::rough;
+use crate::ops::check::End;
 use crate::ops::{check, list, prune};
 
 /// What `backup` prints on a terminal, or where a format is asked for.
@@ -74,7 +76,7 @@ pub fn total(totals: &Totals) -> String {
         (totals.damaged, "damaged"),
         (totals.suspicious, "suspicious"),
         (totals.pinned, "pinned"),
-        (totals.strangers, "no backups"),
+        (totals.strangers, "other files"),
     ] {
         if number > 0 {
             parts.push(format!("{number} {what}"));
@@ -109,18 +111,28 @@ pub fn listed(outcome: &list::Outcome, format: Format) -> String {
                 .iter()
                 .map(|entry| cells(entry, outcome))
                 .collect();
-            let mut text = table::render(&COLUMNS, &rows);
-            for stranger in &outcome.found.strangers {
-                let name = tame(&stranger.path.display().to_string());
-                text += &format!("no backup: {name}: {}\n", tame(&stranger.why));
-            }
-            for partial in &outcome.found.partials {
-                let name = tame(&partial.display().to_string());
-                text += &format!("no backup: {name}: unfinished\n");
-            }
-            text + &format!("{}\n", total(&outcome.totals))
+            let others = others(outcome).into_iter().map(|line| line + "\n");
+            let total = format!("{}\n", total(&outcome.totals));
+            table::render(&COLUMNS, &rows) + &others.collect::<String>() + &total
         }
     }
+}
+
+/// What looks like a backup and is none, a line each.
+pub fn others(outcome: &list::Outcome) -> Vec<String> {
+    let strangers = outcome.found.strangers.iter().map(|stranger| {
+        let word = match outcome.unsound.contains(&stranger.path) {
+            true => "damaged",
+            false => "no backup",
+        };
+        let name = tame(&stranger.file_name());
+        format!("{word}: {name}: {}", tame(&stranger.why))
+    });
+    let partials = outcome.found.partials.iter().map(|partial| {
+        let name = tame(&scan::file_name(partial));
+        format!("no backup: {name}: unfinished")
+    });
+    strangers.chain(partials).collect()
 }
 
 const COLUMNS: [&str; 10] = [
@@ -181,6 +193,7 @@ struct Listed<'a> {
     latest: Option<&'a str>,
     backups: Vec<EntryView<'a>>,
     strangers: Vec<StrangerView<'a>>,
+    partials: Vec<String>,
     totals: TotalsView,
     problem: Option<&'a str>,
 }
@@ -189,7 +202,7 @@ struct Listed<'a> {
 #[serde(rename_all = "camelCase")]
 struct EntryView<'a> {
     file: String,
-    copies: usize,
+    copies: Vec<String>,
     id: &'a str,
     at: Timestamp,
     age_seconds: i64,
@@ -208,6 +221,8 @@ struct EntryView<'a> {
 struct StrangerView<'a> {
     file: String,
     why: &'a str,
+    /// It was an archive.
+    damaged: bool,
 }
 
 #[derive(Serialize)]
@@ -250,7 +265,7 @@ impl Listed<'_> {
             let damaged = record.damaged.as_ref();
             EntryView {
                 file,
-                copies: backup.copies.len(),
+                copies: backup.copies.iter().map(|it| scan::file_name(it)).collect(),
                 id: &backup.id,
                 at: backup.at,
                 age_seconds: age.as_secs(),
@@ -279,9 +294,16 @@ impl Listed<'_> {
                 .strangers
                 .iter()
                 .map(|stranger| StrangerView {
-                    file: stranger.path.display().to_string(),
+                    file: stranger.file_name(),
                     why: &stranger.why,
+                    damaged: outcome.unsound.contains(&stranger.path),
                 })
+                .collect(),
+            partials: outcome
+                .found
+                .partials
+                .iter()
+                .map(|partial| scan::file_name(partial))
                 .collect(),
             totals: TotalsView::of(&outcome.totals),
             problem: outcome.problem.as_deref(),
@@ -315,7 +337,10 @@ pub fn pruned(request: &prune::Request, outcome: &prune::Outcome, format: Format
             file: outcome
                 .pruning
                 .entry(decision)
-                .map(|entry| entry.backup.file_name())
+                .map(|entry| match (decision.fate.is_kept(), entry.own_path()) {
+                    (false, Some(path)) => scan::file_name(path),
+                    _ => entry.backup.file_name(),
+                })
                 .unwrap_or_default(),
             id: decision.item.id.clone(),
             at: decision.item.at,
@@ -386,6 +411,7 @@ pub fn checked(outcome: &check::Outcome, format: Format) -> String {
     struct ReadingView<'a> {
         file: &'a str,
         damage: Option<&'a str>,
+        unreadable: Option<&'a str>,
     }
     let newest = outcome
         .newest
@@ -403,7 +429,8 @@ pub fn checked(outcome: &check::Outcome, format: Format) -> String {
                 .iter()
                 .map(|reading| ReadingView {
                     file: &reading.file,
-                    damage: reading.damage.as_deref(),
+                    damage: reading.damage(),
+                    unreadable: reading.unreadable(),
                 })
                 .collect(),
             totals: TotalsView::of(&outcome.totals),
@@ -415,23 +442,29 @@ pub fn checked(outcome: &check::Outcome, format: Format) -> String {
         sheet.row("newest verified", newest);
         sheet.row("age", age(at));
     }
-    for reading in outcome
-        .readings
-        .iter()
-        .filter(|reading| reading.damage.is_some())
-    {
-        let what = reading.damage.as_deref().unwrap_or_default();
-        sheet.row("DAMAGED", format!("{}: {what}", reading.file));
+    let (mut good, mut damaged, mut unreadable) = (0, 0, 0);
+    for reading in &outcome.readings {
+        match &reading.end {
+            End::Good => good += 1,
+            End::Damaged(what) => {
+                damaged += 1;
+                sheet.row("DAMAGED", format!("{}: {what}", reading.file));
+            }
+            End::Unreadable(why) => {
+                unreadable += 1;
+                sheet.row("NOT READ", format!("{}: {why}", reading.file));
+            }
+        }
     }
     if !outcome.readings.is_empty() {
-        let bad = outcome
-            .readings
-            .iter()
-            .filter(|reading| reading.damage.is_some());
-        let (all, bad) = (outcome.readings.len(), bad.count());
+        let all = outcome.readings.len();
+        let not_read = match unreadable {
+            0 => String::new(),
+            number => format!(", {number} not read"),
+        };
         sheet.row(
             "read from the disk",
-            format!("{all}, {} good, {bad} damaged", all - bad),
+            format!("{all}, {good} good, {damaged} damaged{not_read}"),
         );
     }
     sheet.row("there", total(&outcome.totals));
@@ -447,7 +480,8 @@ pub fn nagios(request: &check::Request, outcome: &check::Outcome) -> (String, u8
     let damaged = outcome
         .readings
         .iter()
-        .find(|reading| reading.damage.is_some());
+        .find(|reading| reading.damage().is_some());
+    let unreadable = outcome.unreadable();
     let (word, code, text) = match (&outcome.late, damaged, &outcome.newest) {
         (Some(late), ..) => ("CRITICAL", 2, late.clone()),
         (None, Some(reading), _) => ("WARNING", 1, format!("{} is damaged", reading.file)),
@@ -460,6 +494,11 @@ pub fn nagios(request: &check::Request, outcome: &check::Outcome) -> (String, u8
             "WARNING",
             1,
             format!("{} suspicious", count(totals.suspicious, "backup")),
+        ),
+        (None, None, _) if unreadable > 0 => (
+            "WARNING",
+            1,
+            format!("{} could not be read", count(unreadable, "backup")),
         ),
         (None, None, Some(newest)) => {
             let age = outcome.age.map(age).unwrap_or_default();

@@ -1,12 +1,14 @@
 //! `restore`: the plan or what was done, how to undo it, and what to do next.
 
-use std::path::{Path, PathBuf};
+mod next;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use self::next::{Remark, remarks};
 use super::super::humanize::{size, size_exact, tame};
 use super::super::raw::Format;
-use super::super::shell;
 use super::facts::{self, AlarmView, MemberView, id};
 use super::sheet::Sheet;
 use super::verify::{VerdictView, summary};
@@ -19,7 +21,11 @@ use crate::snapshot::Verdict;
 pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
     match format {
         Format::Json => document(request, Some(outcome), &outcome.verdict),
-        Format::Fields => sheet(request, outcome).fields(),
+        Format::Fields => {
+            let mut sheet = sheet(request, outcome);
+            next::rows(&mut sheet, request, outcome);
+            sheet.fields()
+        }
         Format::Simple | Format::Table => {
             let input = tame(&input_name(&request.source.input));
             let target = tame(&outcome.plan.member_dir.display().to_string());
@@ -27,7 +33,7 @@ pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
                 true => format!("Plan: restore {input} to {target}; nothing was written\n"),
                 false => format!("Restored {input} to {target}\n"),
             };
-            first + &sheet(request, outcome).table() + &afterwards(request, outcome)
+            first + &sheet(request, outcome).table() + &next::text(request, outcome)
         }
     }
 }
@@ -60,7 +66,7 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
     if plan.bump > 0 {
         sheet.row_with("bump", bump_text(plan, request.bump), plan.bump);
     }
-    for member in &plan.old_members {
+    for member in by_name(&plan.old_members) {
         sheet.row("old member, replaced", facts::member_text(member));
     }
     for alarm in &plan.alarms_dropped {
@@ -79,6 +85,9 @@ fn sheet(request: &Request, outcome: &Outcome) -> Sheet {
             format!("{owner}{}", from.unwrap_or_default()),
             owner,
         );
+    } else if plan.owner_by_default {
+        let text = "whoever runs this command: there was nothing to take it from";
+        sheet.row_with("owner", text, "");
     }
     for aside in [&plan.moved_aside, &plan.wal_moved_aside]
         .into_iter()
@@ -121,121 +130,6 @@ fn bump_text(plan: &Plan, asked: Bump) -> String {
     format!("{}, so that watchers start anew{why}", plan.bump)
 }
 
-/// How to undo it, the commands for the other members, and how to start.
-fn afterwards(request: &Request, outcome: &Outcome) -> String {
-    if outcome.dry_run {
-        return String::new();
-    }
-    let plan = &outcome.plan;
-    let mut text = String::new();
-    if let Some(undo) = undo(plan) {
-        text += &format!("\nTo undo this:\n  {undo}\n");
-    }
-    text += "\nNext:\n";
-    let others = others(request, plan);
-    if !others.is_empty() {
-        text += &format!(
-            "- Restore every other member from this same file, each on its own machine. The cluster ID\n  \
-             must come out as {} on all of them.\n",
-            id(plan.cluster_id)
-        );
-        for (_, command) in &others {
-            text += &format!("    {command}\n");
-        }
-    }
-    text += &format!(
-        "- Start etcd{} as it was started before, with its URLs and certificates, and with this data dir:\n    {}\n  \
-         In a unit or a static pod: set the same there, then systemctl start etcd, or move etcd.yaml back.\n",
-        if others.is_empty() {
-            ""
-        } else {
-            " on all members"
-        },
-        start(request, plan)
-    );
-    tame_lines(&text)
-}
-
-/// Paths and names are quoted for the shell already; a line must still be a line.
-fn tame_lines(text: &str) -> String {
-    text.lines().map(|line| tame(line) + "\n").collect()
-}
-
-/// The new data out of the way, the old data back in its place.
-fn undo(plan: &Plan) -> Option<String> {
-    let back = |new: &Path, old: &Path| {
-        let (new, old) = (new.display().to_string(), old.display().to_string());
-        let undone = format!("{new}.undone");
-        let away = shell::command(["mv", &new, &undone]);
-        format!("{away} && {}", shell::command(["mv", &old, &new]))
-    };
-    let member = plan
-        .moved_aside
-        .iter()
-        .map(|old| back(&plan.member_dir, old));
-    let wal = plan
-        .wal_moved_aside
-        .iter()
-        .map(|old| back(&plan.wal_dir, old));
-    let steps: Vec<_> = member.chain(wal).collect();
-    (!steps.is_empty()).then(|| steps.join(" && "))
-}
-
-fn start(request: &Request, plan: &Plan) -> String {
-    let data_dir = request.data_dir.display().to_string();
-    let mut words = vec!["etcd", "--name", &plan.name, "--data-dir", &data_dir];
-    let wal_dir = request
-        .wal_dir
-        .as_ref()
-        .map(|dir| dir.display().to_string());
-    if let Some(dir) = &wal_dir {
-        words.extend(["--wal-dir", dir]);
-    }
-    shell::command(words)
-}
-
-/// The command that restores each other member: the same file, token, cluster and bump.
-fn others(request: &Request, plan: &Plan) -> Vec<(String, String)> {
-    let other = |member: &&Member| member.id != plan.member_id;
-    let others = by_name(&plan.members).into_iter().filter(other);
-    others
-        .map(|member| (member.name.clone(), command_for(member, request, plan)))
-        .collect()
-}
-
-fn command_for(member: &Member, request: &Request, plan: &Plan) -> String {
-    let mut words: Vec<String> = vec!["etcd-rescue".into(), "restore".into()];
-    let mut flag = |name: &str, value: &str| words.extend([name.to_string(), value.to_string()]);
-    flag("--data-dir", &request.data_dir.display().to_string());
-    if let Some(dir) = &request.wal_dir {
-        flag("--wal-dir", &dir.display().to_string());
-    }
-    flag("--name", &member.name);
-    flag("--initial-cluster", &plan.initial_cluster);
-    // A derived token is left to be derived: another file then makes another cluster, not a mixed one.
-    if !plan.token_derived {
-        flag("--initial-cluster-token", &plan.token);
-    }
-    flag("--initial-advertise-peer-urls", &member.peer_urls.join(","));
-    if let Bump::By(bump) = request.bump {
-        flag("--bump-revision", &bump.to_string());
-    }
-    if let Some(owner) = &request.owner {
-        flag("--owner", owner);
-    }
-    for (given, name) in [
-        (request.bump == Bump::Off, "--no-bump"),
-        (request.source.raw, "--raw"),
-        (request.move_aside, "--move-aside"),
-    ] {
-        if given {
-            words.push(name.into());
-        }
-    }
-    words.push(input_word(&request.source.input));
-    shell::command(words.iter().map(String::as_str))
-}
-
 fn document(request: &Request, outcome: Option<&Outcome>, verdict: &Verdict) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -248,6 +142,7 @@ fn document(request: &Request, outcome: Option<&Outcome>, verdict: &Verdict) -> 
         undo: Option<String>,
         start: Option<String>,
         other_members: Vec<OtherView>,
+        remarks: Vec<Remark>,
         verdict: VerdictView<'a>,
     }
     #[derive(Serialize)]
@@ -257,19 +152,20 @@ fn document(request: &Request, outcome: Option<&Outcome>, verdict: &Verdict) -> 
     }
     let done = outcome.filter(|outcome| !outcome.dry_run);
     let plan = outcome.map(|outcome| &outcome.plan);
-    let others = plan.map(|plan| others(request, plan)).unwrap_or_default();
-    let others = others.into_iter();
+    let others = outcome.map(|outcome| next::others(request, outcome));
+    let others = others.unwrap_or_default().into_iter();
     json(&Document {
         restored: done.is_some(),
         dry_run: request.dry_run,
         path: input_word(&request.source.input),
         plan: plan.map(PlanView::of),
         db_bytes: done.map(|outcome| outcome.db_bytes),
-        undo: done.and_then(|outcome| undo(&outcome.plan)),
-        start: plan.map(|plan| start(request, plan)),
+        undo: done.and_then(|outcome| next::undo(&outcome.plan)),
+        start: plan.map(|plan| next::start(request, plan)),
         other_members: others
             .map(|(name, command)| OtherView { name, command })
             .collect(),
+        remarks: plan.map(|plan| remarks(request, plan)).unwrap_or_default(),
         verdict: VerdictView::of(verdict),
     })
 }
@@ -331,14 +227,15 @@ impl PlanView<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::verify::tests::verdict;
     use super::*;
     use crate::etcd::facts::Alarm;
     use crate::snapshot::{Level, Sum};
     use crate::source::{Input, Source};
 
-    fn member(id: u64, name: &str, peer: &str) -> Member {
+    /// A voter.
+    pub fn member(id: u64, name: &str, peer: &str) -> Member {
         Member {
             id,
             name: name.into(),
@@ -347,7 +244,8 @@ mod tests {
         }
     }
 
-    fn restored() -> (Request, Outcome) {
+    /// A restore of member m1 of two.
+    pub fn restored() -> (Request, Outcome) {
         let cluster = "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380";
         let request = Request {
             source: Source {
@@ -391,6 +289,7 @@ mod tests {
             wal_moved_aside: None,
             owner: Some("997:995".into()),
             owner_from: Some("the old member/".into()),
+            owner_by_default: false,
             storage_version: Some("3.7.0".into()),
             bytes_needed: 1_000_000,
             bytes_free: 9_000_000,
@@ -399,6 +298,7 @@ mod tests {
             plan,
             dry_run: false,
             verdict: verdict(Level::Good, Level::Good, Sum::Good),
+            file: Some("my snap.db".into()),
             db_bytes: 20_480,
         };
         (request, outcome)
@@ -421,28 +321,6 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} not in\n{text}");
         }
-    }
-
-    #[test]
-    fn a_token_that_was_given_is_given_again() {
-        let (mut request, mut outcome) = restored();
-        outcome.plan.token_derived = false;
-        request.bump = Bump::By(5);
-        request.source.raw = true;
-        let commands = others(&request, &outcome.plan);
-        let [(name, command)] = &commands[..] else {
-            panic!("{commands:?}")
-        };
-        assert_eq!(name, "m2");
-        for part in [
-            "--initial-cluster-token etcd-rescue-1234",
-            "--bump-revision 5",
-            "--raw",
-        ] {
-            assert!(command.contains(part), "{command}");
-        }
-        request.bump = Bump::Off;
-        assert!(others(&request, &outcome.plan)[0].1.contains("--no-bump"));
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub fn text(request: &Request, outcome: &Outcome, format: Format) -> String {
     }
 }
 
+/// What was saved, as a person calls it.
+pub fn name(request: &Request) -> String {
+    match &request.output {
+        Output::Stdout => "the snapshot".into(),
+        output => path(output),
+    }
+}
+
 fn rows(sheet: &mut Sheet, outcome: &Outcome) {
     let facts = &outcome.verdict.facts;
     sheet.row_with("size", size_exact(outcome.bytes), outcome.bytes);

@@ -2,10 +2,11 @@
 //!
 //! A run that fails leaves the directory as it was; what happened is in the [`RunReport`] either way.
 
+mod ending;
 mod room;
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -20,9 +21,11 @@ use crate::catalogue::prune::Pruning;
 use crate::catalogue::records::Catalogue;
 use crate::catalogue::run::{Failover, Outcome, Pruned, RunReport, Stage};
 use crate::catalogue::scan::{self, Scan};
+use crate::catalogue::telling::Telling;
 use crate::client::ConnectOptions;
 use crate::error::{Error, Result};
 use crate::intake;
+use crate::io::fault;
 use crate::io::staged::StagedFile;
 use crate::limits::Limits;
 use crate::observe::{Bounded, Observer};
@@ -35,6 +38,8 @@ use crate::source;
 pub struct Request {
     /// The directory of the backups.
     pub dir: PathBuf,
+    /// Where the caller is going to tell how it went: tried before anything else is done.
+    pub telling: Telling,
     /// How to reach the cluster.
     pub connect: ConnectOptions,
     /// What names of backups begin with.
@@ -57,13 +62,13 @@ pub fn run(
     limits: &Limits,
     observer: &dyn Observer,
 ) -> (RunReport, Option<Error>) {
-    let (started, now) = (Instant::now(), Timestamp::now());
-    let host = Holder::this_process("", now).host;
-    let mut report = RunReport::begin(tool, &host, &request.dir, now);
-    let bounded = request.timeout.map(|limit| {
-        Bounded::new(observer, limit)
-            .hint("give --timeout more time; the directory is as it was before")
-    });
+    let started = Instant::now();
+    let mut report = begin(&request.dir, tool);
+    let stage = Here(Mutex::new(Stage::Arguments));
+    let late = |what| ending::overdue(stage.get(), what);
+    let bounded = request
+        .timeout
+        .map(|limit| Bounded::new(observer, limit).late(&late));
     let run = Run {
         request,
         limits,
@@ -71,29 +76,66 @@ pub fn run(
             Some(bounded) => bounded,
             None => observer,
         },
-        stage: Cell::new(Stage::Lock),
+        stage: &stage,
     };
     let error = run.all(&mut report).err();
+    let error = error.map(|error| ending::seen_from_outside(error, &report));
     if let Some(error) = &error {
         // Once it has its name, the backup is made, whatever happens then.
         match report.outcome {
-            Outcome::Failed => report.fail(run.stage.get(), error, 1),
+            Outcome::Failed => report.fail(stage.get(), error, 1),
             Outcome::Saved | Outcome::Suspicious => {
-                report.stage = run.stage.get();
+                report.stage = stage.get();
                 report.error = Some(error.into());
             }
         }
     }
-    run.look_around(&mut report);
+    ending::look_around(&mut report, &request.dir, limits);
     report.end(Timestamp::now(), started.elapsed());
     (report, error)
+}
+
+/// The report of a run that never began, because its command line makes no sense: who waits for a backup of `dir` is
+/// to hear of that, too, and when the last good one was.
+pub fn never_began(
+    dir: &Path,
+    tool: &str,
+    error: &Error,
+    exit_code: u8,
+    limits: &Limits,
+) -> RunReport {
+    let started = Instant::now();
+    let mut report = begin(dir, tool);
+    report.fail(Stage::Arguments, error, exit_code);
+    ending::look_around(&mut report, dir, limits);
+    report.end(Timestamp::now(), started.elapsed());
+    report
+}
+
+fn begin(dir: &Path, tool: &str) -> RunReport {
+    let now = Timestamp::now();
+    let host = Holder::this_process("", now).host;
+    RunReport::begin(tool, &host, dir, now)
+}
+
+/// Where a run is; the threads of the work may ask.
+struct Here(Mutex<Stage>);
+
+impl Here {
+    fn get(&self) -> Stage {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, stage: Stage) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
 }
 
 struct Run<'a> {
     request: &'a Request,
     limits: &'a Limits,
     observer: &'a dyn Observer,
-    stage: Cell<Stage>,
+    stage: &'a Here,
 }
 
 /// An archive that is proved and has no name yet.
@@ -105,25 +147,32 @@ struct Made {
 
 impl Run<'_> {
     fn all(&self, report: &mut RunReport) -> Result<()> {
+        self.request.telling.try_out()?;
+        self.enter(Stage::Lock)?;
         let lock = self.lock()?;
-        report.warnings.extend(lock.warning());
+        self.warn(report, lock.warning());
         self.enter(Stage::Clean)?;
-        scan::remove_stale(&lock, &mut |path| {
-            let gone = format!("removed {}, left by a run that was killed", path.display());
-            report.warnings.push(gone);
-        })?;
+        scan::remove_stale(&lock, &mut |path, gone| {
+            let what = match gone {
+                Ok(()) => format!("removed {}, left by a run that was killed", path.display()),
+                Err(e) => format!("{e}: what a killed run left takes room"),
+            };
+            self.warn(report, Some(what));
+        });
         let found = scan::scan(lock.dir(), self.limits)?;
         let mut catalogue = Catalogue::load(lock.dir())?;
         catalogue.can_be_written(lock.dir())?;
-        report.warnings.extend(catalogue.problem());
+        self.warn(report, catalogue.problem());
+        self.warn(report, entry::missing_pins(&found, &catalogue));
+        self.warn(report, entry::unsound(&found, &catalogue));
         let entries = entry::entries(&found, &catalogue);
         let before = entry::previous(&entries, Timestamp::now());
+        // What the catalogue says of it holds also when the archive is gone or has become unreadable.
+        let vitals = catalogue.last_vitals().cloned();
+        let vitals = vitals.or_else(|| before.map(Entry::vitals));
         let made = self.make(before, report)?;
         self.enter(Stage::Compare)?;
-        let suspicious = compare::suspicious(
-            before.map(Entry::vitals).as_ref(),
-            &Vitals::of(&made.manifest),
-        );
+        let suspicious = compare::suspicious(vitals.as_ref(), &Vitals::of(&made.manifest));
         let suspicious: Vec<String> = suspicious.iter().map(ToString::to_string).collect();
         self.name(made, &lock, &mut catalogue, &suspicious)?;
         report.outcome = match suspicious.is_empty() {
@@ -135,7 +184,7 @@ impl Run<'_> {
         let entries = entry::entries(&found, &catalogue);
         report.saved = newest_made(&entries).and_then(Entry::report);
         self.enter(Stage::Prune)?;
-        report.pruned = Some(self.prune(&lock, &found, &mut catalogue, report.outcome)?);
+        self.prune(&lock, &found, &mut catalogue, report)?;
         self.stage.set(Stage::Done);
         report.stage = Stage::Done;
         Ok(())
@@ -144,6 +193,14 @@ impl Run<'_> {
     fn enter(&self, stage: Stage) -> Result<()> {
         self.stage.set(stage);
         self.observer.check()
+    }
+
+    /// Told at once, and in the report.
+    fn warn(&self, report: &mut RunReport, text: Option<String>) {
+        if let Some(text) = text {
+            self.observer.warn(&text);
+            report.warnings.push(text);
+        }
     }
 
     fn lock(&self) -> Result<DirLock> {
@@ -162,12 +219,22 @@ impl Run<'_> {
     fn make(&self, before: Option<&Entry>, report: &mut RunReport) -> Result<Made> {
         self.enter(Stage::Save)?;
         // Only a file system without unnamed files shows it, with a mark that it is unfinished.
-        let pending = self.request.dir.join("backup.db.zst");
+        let pending = self.request.dir.join(".etcd-rescue-new.db.zst");
         let options = self.request.effort.beside_a_server();
-        let failovers = &mut report.failovers;
+        let RunReport {
+            failovers,
+            alarms,
+            warnings,
+            ..
+        } = report;
         let mut vain = |endpoint, error| failovers.push(Failover { endpoint, error });
         let connect = &self.request.connect;
         let taken = intake::take(connect, self.observer, &mut vain, &mut |client, from| {
+            let active = intake::alarms(&from.member);
+            // The client has told of them; here they are for whoever reads nothing but the report.
+            warnings.retain(|text| !text.starts_with(ALARM));
+            warnings.extend(active.iter().map(|alarm| format!("{ALARM}{alarm}")));
+            *alarms = Some(active);
             self.enter(Stage::Space)?;
             room::check(&self.request.dir, from.member.db_size, before)?;
             self.enter(Stage::Save)?;
@@ -179,7 +246,8 @@ impl Run<'_> {
             };
             let by = (By::Backup, options);
             let (limits, observer) = (self.limits, self.observer);
-            let packed = intake::packed(client, from, &mut staged, by, &room, limits, observer)?;
+            let target = (&mut staged, &*self.pending());
+            let packed = intake::packed(client, from, target, by, &room, limits, observer)?;
             Ok((staged, packed.manifest))
         })?;
         let (staged, manifest) = taken.got;
@@ -192,12 +260,17 @@ impl Run<'_> {
         })
     }
 
+    /// What messages call the archive as long as it has no name.
+    fn pending(&self) -> PathBuf {
+        format!("the new backup in {}", self.request.dir.display()).into()
+    }
+
     /// Reads it from the disk, not from memory, and proves all of it once more. Returns the archive's id.
     fn read_back(&self, staged: &StagedFile, meant: &Manifest) -> Result<String> {
-        let name = Path::new("the new backup");
-        let failed = |e: std::io::Error| Error::io("read back", name, e);
+        let name = self.pending();
+        let failed = |e: std::io::Error| Error::io("read back", &name, e);
         let file = staged.file();
-        file.sync_all().map_err(|e| staged.write_error(e))?;
+        file.sync_all().map_err(|e| fault::write_error(&name, e))?;
         // All of it is on the disk: what is dropped now must come from there.
         rustix::fs::fadvise(file, 0, None, Advice::DontNeed).map_err(|e| failed(e.into()))?;
         let read = file.try_clone().map_err(failed)?;
@@ -249,8 +322,6 @@ impl Run<'_> {
         suspicious: &[String],
     ) -> Result<()> {
         let now = Timestamp::now();
-        catalogue.made(&made.id, now, suspicious.to_vec());
-        catalogue.save(lock, now)?;
         let at: Timestamp = made.manifest.made.at.parse().unwrap_or(now);
         let stem = format!(
             "{}-{}-rev{}",
@@ -262,6 +333,9 @@ impl Run<'_> {
         let mut names = std::iter::once(format!("{stem}.db.zst"))
             .chain((2..1000).map(|nth| format!("{stem}-{nth}.db.zst")));
         let name = names.find(free).unwrap_or_else(|| format!("{stem}.db.zst"));
+        let vitals = Vitals::of(&made.manifest);
+        catalogue.made((&made.id, &name), vitals, now, suspicious.to_vec());
+        catalogue.save(lock, now)?;
         made.staged.rename_to(self.request.dir.join(name));
         made.staged.commit().inspect_err(|_| {
             catalogue.forget(&made.id);
@@ -285,35 +359,26 @@ impl Run<'_> {
         lock: &DirLock,
         found: &Scan,
         catalogue: &mut Catalogue,
-        outcome: Outcome,
-    ) -> Result<Pruned> {
-        if outcome == Outcome::Suspicious {
-            return Ok(Pruned {
+        report: &mut RunReport,
+    ) -> Result<()> {
+        if report.outcome == Outcome::Suspicious {
+            report.pruned = Some(Pruned {
                 skipped: Some("the new backup is suspicious".into()),
                 ..Pruned::default()
             });
+            return Ok(());
         }
         let now = Timestamp::now();
         let pruning = Pruning::plan(found, catalogue, &self.request.policy, now);
-        pruning.carry_out(lock, catalogue, now, self.limits, &mut || {
-            self.observer.check()
-        })
-    }
-
-    /// What is there now. Nothing that goes wrong here may hide what went wrong before.
-    fn look_around(&self, report: &mut RunReport) {
-        let dir = &self.request.dir;
-        let looked = scan::scan(dir, self.limits).and_then(|found| {
-            let catalogue = Catalogue::load(dir)?;
-            Ok((entry::entries(&found, &catalogue), found))
-        });
-        if let Ok((entries, found)) = looked {
-            report.last_good =
-                entry::last_verified(&entries, Timestamp::now()).and_then(Entry::report);
-            report.backups = Some(entry::totals(&entries, &found));
-        }
+        let mut check = || self.observer.check();
+        let (pruned, failed) = pruning.carry_out(lock, catalogue, now, self.limits, &mut check);
+        report.pruned = Some(pruned);
+        failed.map_or(Ok(()), Err)
     }
 }
+
+/// How a warning about an alarm of etcd begins.
+const ALARM: &str = "etcd has an active alarm: ";
 
 /// What others call themselves, as far as it suits a file name.
 fn plain(name: &str) -> String {

@@ -78,6 +78,8 @@ pub struct Outcome {
     pub dry_run: bool,
     /// The verdict on the input.
     pub verdict: Verdict,
+    /// The file that was restored, where it was one: `--latest` may name another tomorrow.
+    pub file: Option<PathBuf>,
     /// Bytes of the new db.
     pub db_bytes: u64,
 }
@@ -323,6 +325,10 @@ impl<'r> Job<'r> {
         Ending::Done(Box::new(Outcome {
             plan,
             dry_run: self.request.dry_run,
+            file: match snapshot.origin() {
+                Origin::File(path) => Some(path.clone()),
+                Origin::DataDir { .. } | Origin::Stdin => None,
+            },
             verdict: snapshot.into_verdict(),
             db_bytes,
         }))

@@ -1,10 +1,11 @@
 //! Where the member goes: what is there already, who holds it, and whether there is room.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::datadir;
 use crate::error::{Error, Result};
 use crate::io::lock::{self, Shared};
 use crate::io::staged::{self, StagedDir, StagedFile};
@@ -26,6 +27,8 @@ pub struct Target {
     pub wal: Option<PathBuf>,
     /// What exists under these names and where it will go, `member` before `wal`.
     pub aside: Vec<(PathBuf, PathBuf)>,
+    /// An empty directory is where the WAL goes; the new one takes its place.
+    pub vacant_wal: bool,
 }
 
 impl Target {
@@ -36,10 +39,17 @@ impl Target {
             Some(dir) => place_for_wal(dir, data_dir, &member)?,
             None => None,
         };
+        refuse_inside(data_dir)?;
         refuse_held(&member)?;
         let mut aside = Vec::new();
+        let mut vacant_wal = false;
         for path in [Some(&member), wal.as_ref()].into_iter().flatten() {
             if path.symlink_metadata().is_err() || is_own_leftover(data_dir, path) {
+                continue;
+            }
+            refuse_mount_point(path)?;
+            if wal.as_ref() == Some(path) && is_vacant(path) {
+                vacant_wal = true;
                 continue;
             }
             if !move_aside {
@@ -62,6 +72,7 @@ impl Target {
             member,
             wal,
             aside,
+            vacant_wal,
         })
     }
 
@@ -190,6 +201,10 @@ impl Staging {
         for (from, to) in &target.aside {
             moved.go(from, to)?;
         }
+        let vacated = match (&target.wal, target.vacant_wal) {
+            (Some(wal), true) => Some(Vacated::remove(wal)?),
+            _ => None,
+        };
         let promise = match &self.wal {
             Some(wal) => Some(Promise::give(target, wal)?),
             None => None,
@@ -205,6 +220,9 @@ impl Staging {
         }
         member.keep();
         drop(promise);
+        if let Some(vacated) = vacated {
+            vacated.keep();
+        }
         moved.keep();
         Ok(())
     }
@@ -231,6 +249,31 @@ impl Drop for Moved {
         for (from, to) in self.0.iter().rev() {
             let _ = staged::move_to_free_name(to, from);
             let _ = dirs::sync_dir(&dirs::parent_of(from));
+        }
+    }
+}
+
+/// An empty directory that made room, and comes back unless the new one stays.
+struct Vacated(Option<(PathBuf, Permissions)>);
+
+impl Vacated {
+    fn remove(dir: &Path) -> Result<Vacated> {
+        let failed = |e| Error::io("take the place of", dir, e);
+        let permissions = dir.metadata().map_err(failed)?.permissions();
+        std::fs::remove_dir(dir).map_err(failed)?;
+        Ok(Vacated(Some((dir.to_owned(), permissions))))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Vacated {
+    fn drop(&mut self) {
+        if let Some((dir, permissions)) = self.0.take() {
+            let _ = std::fs::create_dir(&dir);
+            let _ = std::fs::set_permissions(&dir, permissions);
         }
     }
 }
@@ -305,6 +348,48 @@ fn clear_own_leftovers(target: &Target, removed: &mut dyn FnMut(&Path)) -> Resul
     std::fs::remove_file(&promise).map_err(|e| Error::io("remove the leftover", &promise, e))
 }
 
+/// Whoever names a member's own directory means the one above it: a member inside a member helps nobody, and
+/// an etcd that runs on the outer one would not be noticed.
+fn refuse_inside(data_dir: &Path) -> Result<()> {
+    let full = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let is_snap = full.ends_with("snap") && full.join("db").is_file();
+    let has_wal = || datadir::wal_segments(&full.join("wal")).is_ok_and(|found| !found.is_empty());
+    let up = match full.join("snap/db").is_file() || has_wal() {
+        true => 1,
+        false if is_snap => 2,
+        false => return Ok(()),
+    };
+    let above = full.ancestors().nth(up).unwrap_or(Path::new("/"));
+    Err(Error::refused(format!(
+        "--data-dir {} is inside a member's data dir: the db and the WAL of one are in it",
+        data_dir.display()
+    ))
+    .hint(format!(
+        "name the directory that etcd has as --data-dir, probably {}",
+        above.display()
+    )))
+}
+
+/// A mount point can neither be renamed nor take another's name.
+fn refuse_mount_point(path: &Path) -> Result<()> {
+    match dirs::is_mount_point(path) {
+        false => Ok(()),
+        true => Err(Error::refused(format!(
+            "{} is a mount point: a new directory cannot take its name",
+            path.display()
+        ))
+        .hint(format!(
+            "name a directory below the mount point ({}), or unmount it",
+            path.join("etcd").display()
+        ))),
+    }
+}
+
+fn is_vacant(path: &Path) -> bool {
+    let is_dir = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    is_dir && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
 /// Even with `--move-aside`: a running etcd goes on writing to what was moved, and would be believed.
 fn refuse_held(member: &Path) -> Result<()> {
     let db = member.join("snap/db");
@@ -312,12 +397,19 @@ fn refuse_held(member: &Path) -> Result<()> {
         return Ok(());
     };
     match lock::try_shared(&file) {
-        Shared::HeldBy(pids) => Err(Error::refused(format!(
-            "{} is in use by {}: a running etcd owns this data dir",
-            db.display(),
-            lock::name_holders(&pids)
-        ))
-        .hint("stop etcd first: move its static pod manifest away, or systemctl stop etcd")),
+        Shared::HeldBy(pids) => {
+            let (db, holder) = (db.display(), lock::name_holders(&pids));
+            Err(match lock::may_be_etcd(&pids) {
+                true => Error::refused(format!(
+                    "{db} is in use by {holder}: a running etcd owns this data dir"
+                ))
+                .hint("stop etcd first: move its static pod manifest away, or systemctl stop etcd"),
+                false => Error::refused(format!(
+                    "{db} is locked by {holder}: whoever has the lock of a db may be writing to it"
+                ))
+                .hint("wait for that process, or end it"),
+            })
+        }
         Shared::Locked | Shared::Unsupported => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Job;
+use super::owner::Owner;
 use super::rebuild::Revised;
 use crate::error::{Error, Result};
 use crate::etcd::facts::{Alarm, Member};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub owner: Option<String>,
     /// Where the owner comes from: `--owner`, the old `member/`, or the data dir.
     pub owner_from: Option<String>,
+    /// Nothing was there whose owner could be taken, and none was asked for.
+    pub owner_by_default: bool,
     /// Storage version of the snapshot, which is dropped: the server that starts on it sets its own.
     pub storage_version: Option<String>,
     /// Bytes that will be written.
@@ -95,6 +98,7 @@ impl Plan {
             wal_moved_aside: target.wal.as_ref().and_then(moved_to),
             owner: job.owner.text(),
             owner_from: job.owner.text().map(|_| job.owner.from.clone()),
+            owner_by_default: job.owner == Owner::default(),
             storage_version: facts.storage_version.clone(),
             bytes_needed,
             bytes_free,

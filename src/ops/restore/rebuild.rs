@@ -27,6 +27,9 @@ use crate::snapshot::{Follower, Peek};
 /// How far `Bump::Auto` moves the revision of a Kubernetes snapshot: a week at 1,500 writes a second.
 const KUBERNETES_BUMP: u64 = 1_000_000_000;
 
+/// Revisions that a bump must leave: three centuries at 100,000 writes a second.
+const REVISIONS_LEFT: i64 = 1 << 50;
+
 /// What a gathered entry costs besides its bytes.
 const OVERHEAD: usize = 64;
 
@@ -308,10 +311,15 @@ pub fn revise(bump: Bump, base: i64, kubernetes: bool) -> Result<Revised> {
         .ok()
         .and_then(|bump| base.checked_add(bump));
     match after {
-        Some(after) => Ok(Revised { bump, after }),
-        None => Err(Error::refused(format!(
-            "revision {base} cannot be bumped by {bump}: revisions end at {}",
+        Some(after) if bump == 0 || after <= i64::MAX - REVISIONS_LEFT => {
+            Ok(Revised { bump, after })
+        }
+        _ => Err(Error::refused(format!(
+            "revision {base} cannot be bumped by {bump}: revisions end at {}, and a server could not go on for long",
             i64::MAX
+        ))
+        .hint(format!(
+            "--bump-revision {KUBERNETES_BUMP} is enough for a week at 1,500 writes a second"
         ))),
     }
 }
