@@ -41,6 +41,9 @@ pub struct Limits {
     /// How many times its compressed bytes a stream may give beyond that. Snapshots are compressed 3 to
     /// 30 times; zeros in gzip 1,030 times, in zstd 30,000 times.
     pub stream_ratio: u64,
+    /// Binary logarithm of the window that a zstd stream may ask for, all of which is held: 128 MiB, where
+    /// `zstd -d` draws the line, too. Level 19 makes 8 MiB, `--ultra -22` and `--long` 128 MiB.
+    pub window_log: u32,
 }
 
 impl Default for Limits {
@@ -59,6 +62,7 @@ impl Default for Limits {
             frame: 16 << 20,
             stream: 16 << 30,
             stream_ratio: 200,
+            window_log: 27,
         }
     }
 }

@@ -7,15 +7,18 @@ use flate2::read::MultiGzDecoder;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-/// What decompression gives, held to [`Limits::stream`] and [`Limits::stream_ratio`].
+/// What decompression gives, held to [`Limits::stream`], [`Limits::stream_ratio`] and
+/// [`Limits::window_log`].
 ///
 /// Errors of the source come through as they are. Damage is [`io::ErrorKind::InvalidData`], an early end
-/// [`io::ErrorKind::UnexpectedEof`], too much [`io::ErrorKind::FileTooLarge`].
+/// [`io::ErrorKind::UnexpectedEof`], too much [`io::ErrorKind::FileTooLarge`], a window that is too large
+/// [`io::ErrorKind::Unsupported`].
 pub struct Unpacked<R: Read> {
     decoder: Decoder<R>,
     given: u64,
     free: u64,
     ratio: u64,
+    window_log: u32,
 }
 
 enum Decoder<R: Read> {
@@ -39,8 +42,9 @@ impl<R: Read> Unpacked<R> {
 
     /// zstd, of any number of frames. `Error::failed` when a context cannot be had.
     pub fn zstd(source: R, limits: &Limits) -> Result<Unpacked<R>> {
-        let decoder = zstd::stream::read::Decoder::new(Counted::new(source))
-            .map_err(|e| Error::failed("cannot decompress").because(e))?;
+        let failed = |e| Error::failed("cannot decompress").because(e);
+        let mut decoder = zstd::stream::read::Decoder::new(Counted::new(source)).map_err(failed)?;
+        decoder.window_log_max(limits.window_log).map_err(failed)?;
         Ok(Unpacked::new(Decoder::Zstd(decoder), limits))
     }
 
@@ -50,6 +54,7 @@ impl<R: Read> Unpacked<R> {
             given: 0,
             free: limits.stream,
             ratio: limits.stream_ratio,
+            window_log: limits.window_log,
         }
     }
 
@@ -71,6 +76,11 @@ impl<R: Read> Read for Unpacked<R> {
         let len = read.map_err(|error| match error.kind() {
             _ if source.failed => error,
             io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted => error,
+            _ if is_window_too_large(&error) => {
+                let most = (1_u64 << self.window_log.min(63)) >> 20;
+                let what = format!("it needs a window of more than {most} MiB");
+                io::Error::new(io::ErrorKind::Unsupported, what)
+            }
             _ => io::Error::new(io::ErrorKind::InvalidData, error),
         })?;
         let bound = self.free.max(source.taken.saturating_mul(self.ratio));
@@ -85,6 +95,14 @@ impl<R: Read> Read for Unpacked<R> {
         self.given = given;
         Ok(len)
     }
+}
+
+/// The library tells its errors apart by their texts alone.
+fn is_window_too_large(error: &io::Error) -> bool {
+    // ZSTD_error_frameParameter_windowTooLarge in zstd_errors.h, v1.5.7.
+    const WINDOW_TOO_LARGE: usize = 16;
+    let text = zstd::zstd_safe::get_error_name(0_usize.wrapping_sub(WINDOW_TOO_LARGE));
+    error.to_string() == text
 }
 
 impl<R> Counted<R> {

@@ -103,6 +103,9 @@ fn read_error(name: &str, error: std::io::Error) -> Error {
         ErrorKind::InvalidData => "is damaged",
         ErrorKind::UnexpectedEof => "is cut: its compressed data has no end",
         ErrorKind::FileTooLarge => "gives more bytes than any snapshot of its size would",
+        ErrorKind::Unsupported => {
+            return Error::damaged(format!("cannot unpack {name}")).because(error);
+        }
         _ => {
             return match error.downcast::<Error>() {
                 Ok(inner) => inner,

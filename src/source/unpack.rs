@@ -90,7 +90,8 @@ impl Unpacking<'_> {
                 let archive = open_archive(image, self.limits)?;
                 if archive.layout() == Layout::Stream {
                     self.tell(&archive, &name);
-                    let image = self.spool(&mut archive.stream()?, name, len)?;
+                    let image = self.spool(&mut archive.stream()?, name, len);
+                    let image = image.map_err(hint_at_window)?;
                     return Ok((image, Container::Stream(compression)));
                 }
                 let image = scattered::image(&archive, self.spool_dirs)?;
@@ -122,6 +123,16 @@ impl Unpacking<'_> {
         let judge = |head: &[u8]| judge(head, &name, Some(compressed));
         let file = spool::keep(reader, &name, self.spool_dirs, self.observer, judge)?;
         Image::from_file(file, name)
+    }
+}
+
+/// Whoever made it had the memory, and the program that takes it.
+fn hint_at_window(error: Error) -> Error {
+    match error.io_kind() {
+        Some(std::io::ErrorKind::Unsupported) => error.hint(
+            "its header is damaged, or zstd made it with --long and needs as much memory again: zstd -dc --long=31 FILE | etcd-rescue verify -",
+        ),
+        _ => error,
     }
 }
 

@@ -213,6 +213,46 @@ fn a_pipe_without_end() {
     assert!(names(&disk.outside(dir.path())).is_empty());
 }
 
+/// zstd holds the whole window in memory; `zstd -d` refuses the same ones.
+#[test]
+fn a_window_that_is_too_large() {
+    for log in ["28", "31"] {
+        let bytes = filter("zstd", &["-c", &format!("--long={log}")], &SMALL);
+        let site = Site::with("wide.zst", &bytes);
+        for args in [
+            &["verify", "wide.zst"][..],
+            &["status", "wide.zst"],
+            &["restore", "wide.zst", "--data-dir", "y"],
+        ] {
+            site.run(args)
+                .code(3)
+                .stderr_has("error: cannot unpack wide.zst (zstd-compressed): it needs a window of more than 128 MiB\n")
+                .stderr_has("hint: its header is damaged, or zstd made it with --long and")
+                .stderr_has("zstd -dc --long=31 FILE | etcd-rescue verify -\n");
+        }
+        let plain = filter("zstd", &["-dc", "--long=31"], &bytes);
+        site.pipe(&["verify", "-"], &plain).ok();
+        assert_eq!(names(site.dir()), ["wide.zst"]);
+    }
+}
+
+/// `--help` says 2 MiB for each thread at level 1, beside 30 MiB: 62 MiB, and 64 are the bound here.
+#[test]
+fn threads_need_what_the_help_says() {
+    let mut noise = 1_u64;
+    let reserved = std::iter::repeat_with(|| {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        noise
+    });
+    let mut raw = SMALL[..SMALL.len() - 32].to_vec();
+    raw.extend(reserved.take(8 << 20).flat_map(u64::to_le_bytes));
+    let site = Site::with("raw.db", &raw);
+    site.run(&["pack", "--raw", "-T16", "raw.db", "out.zst"])
+        .ok();
+}
+
 /// More than anybody reads, most of it one unknown field: as if it were not there.
 #[test]
 fn a_manifest_that_is_too_much() {

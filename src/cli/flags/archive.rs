@@ -14,7 +14,8 @@ pub const FLAGS: &[Flag] = &[
         commands: PACKERS,
         rare: true,
         short_doc: "zstd's level, 1 to 19",
-        long_doc: "1 is the best choice for nearly every snapshot; a higher level takes several times as long for a few percent.",
+        long_doc: "1 is the best choice for nearly every snapshot; a higher level takes several times as long, and more memory for each thread, for \
+                   a few percent.",
         update: |raw, value| {
             raw.level = match value::number(value)? {
                 level @ 1..=19 => level as i32,
@@ -31,7 +32,8 @@ pub const FLAGS: &[Flag] = &[
         commands: PACKERS,
         rare: true,
         short_doc: "threads that compress",
-        long_doc: "Default: what suits the machine; save takes half of it, because the server may be on it too. Each needs about 5 MiB.",
+        long_doc: "Default: what suits the machine; save takes half of it, because the server may be on it too. Beside 30 MiB for everything else, each \
+                   needs 2 MiB at level 1, 5 at level 6 and 11 at level 19.",
         update: |raw, value| {
             raw.threads = match value::number(value)? {
                 threads @ 1..=64 => Some(threads as usize),
