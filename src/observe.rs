@@ -54,12 +54,11 @@ impl<'a> Bounded<'a> {
     }
 }
 
-/// A span of time for a person: `26h`, `3d 4h`, `5m 10s`, `400ms`.
+/// A span of time for a person: `26h`, `3d 4h`, `5m 10s`.
 pub fn rough(span: Duration) -> String {
     let seconds = span.as_secs();
     let (first, second) = match seconds {
-        0 => return under_a_second(span),
-        1..60 => return format!("{seconds}s"),
+        0..60 => return format!("{seconds}s"),
         60..3600 => ((seconds / 60, "m"), (seconds % 60, "s")),
         3600..172_800 => ((seconds / 3600, "h"), (seconds % 3600 / 60, "m")),
         _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3600, "h")),
@@ -70,9 +69,10 @@ pub fn rough(span: Duration) -> String {
     }
 }
 
-fn under_a_second(span: Duration) -> String {
+/// A limit that a person has set, as [`rough`] has it; one under a second is not nothing: `400ms`.
+pub fn limit(span: Duration) -> String {
     match (span.as_millis(), span.as_micros(), span.as_nanos()) {
-        (0, 0, 0) => "0s".into(),
+        (1000.., ..) | (0, 0, 0) => rough(span),
         (0, 0, nanos) => format!("{nanos}ns"),
         (0, micros, _) => format!("{micros}us"),
         (millis, ..) => format!("{millis}ms"),
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_never_nothing_when_it_is_something() {
+    fn a_limit_is_never_nothing_when_it_is_something() {
         for (span, text) in [
             (Duration::ZERO, "0s"),
             (Duration::from_nanos(1), "1ns"),
@@ -170,7 +170,9 @@ mod tests {
             (Duration::from_secs(26 * 3600), "26h"),
             (Duration::from_secs(76 * 3600), "3d 4h"),
         ] {
-            assert_eq!(rough(span), text);
+            assert_eq!(limit(span), text);
         }
+        // An age need not be told as exactly.
+        assert_eq!(rough(Duration::from_millis(400)), "0s");
     }
 }

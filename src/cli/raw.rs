@@ -183,7 +183,7 @@ pub mod value {
             }
             Some(duration) => Ok(duration),
             None if text.parse::<u32>().is_ok() => Err(format!(
-                "{text:?} has no unit: {text}s, {text}m or {text}h?"
+                "{text:?} is not a duration without its unit: {text}s, {text}m or {text}h?"
             )),
             None => Err(format!(
                 "{text:?} is not a duration, like 5s, 1m30s, 300ms or 2d"
@@ -245,7 +245,10 @@ pub mod value {
             assert_eq!(parse("2us"), Ok(Duration::from_micros(2)));
             assert_eq!(parse("1d12h"), Ok(Duration::from_secs(36 * 3600)));
             let message = parse("26").unwrap_err();
-            assert_eq!(message, "\"26\" has no unit: 26s, 26m or 26h?");
+            assert!(
+                message.ends_with("without its unit: 26s, 26m or 26h?"),
+                "{message}"
+            );
             for wrong in [
                 "", "5", "s", "5x", "-1s", "1s2", "1..5s", "0", "0s", "1e99h", "5 s",
             ] {

@@ -13,7 +13,7 @@ use crate::catalogue::run::Totals;
 use crate::catalogue::scan::{self, Scan, Stranger};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
-use crate::observe::{Observer, rough};
+use crate::observe::{Observer, limit, rough};
 use crate::report::Severity;
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{Input, Source};
@@ -156,7 +156,7 @@ fn late(freshness: &Freshness, max: Duration, archives: usize) -> Option<String>
         Freshness::TooOld(age) => Some(format!(
             "the newest verified backup is {} old, more than {}",
             rough(age.unsigned_abs()),
-            rough(max)
+            limit(max)
         )),
     }
 }

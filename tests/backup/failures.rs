@@ -208,3 +208,17 @@ fn report_and_metrics_are_replaced_as_a_whole() {
     assert_eq!(there, ["backups", "etcd.prom", "report.json"]);
     let _ = Tree::of(root);
 }
+
+/// No name is taken but the one that the backup gets in the end.
+#[test]
+fn files_of_others_are_not_in_the_way() {
+    let (site, server, _) = with_one();
+    for name in ["backup.db.zst", "etcd.db.zst", "notes"] {
+        std::fs::write(site.at(name), "mine").unwrap();
+    }
+    site.backup(&server.url()).arg("--keep-last=1").run().ok();
+    for name in ["backup.db.zst", "etcd.db.zst", "notes"] {
+        assert_eq!(std::fs::read(site.at(name)).unwrap(), b"mine");
+    }
+    assert_eq!(site.files().len(), 1);
+}

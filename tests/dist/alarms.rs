@@ -14,7 +14,7 @@ fn alarms_fire_when_backups_stop() {
     let rules = dir.path().join("rules.json");
     // JSON is YAML: spec is a rule file as it stands.
     fs::write(&rules, manifest("prometheusrule.yaml")["spec"].to_string()).unwrap();
-    promtool("check", &rules).ok().stdout_has("5 rules found");
+    promtool("check", &rules).ok().stdout_has("7 rules found");
 
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dist/alarms.test.yml");
     let test = dir.path().join("alarms.test.yml");

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::kubernetes::manifest;
+use super::kubernetes::{manifests, pod};
 use super::node::{cron_lines, without_capabilities};
 use super::{alarms, install, text};
 use crate::util::certs::Ca;
@@ -139,10 +139,11 @@ struct Pod {
 
 impl Pod {
     fn new() -> Pod {
-        let node = Node::new();
-        let job = manifest("cronjob.yaml");
-        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
+        Pod::of(Node::new(), &manifests("cronjob.yaml")[0])
+    }
+
+    fn of(node: Node, job: &Value) -> Pod {
+        let container = &pod(job)["containers"][0];
         let mounts = container["volumeMounts"].as_array().unwrap().iter();
         let mounts: Vec<_> = mounts
             .map(|mount| {
@@ -209,6 +210,32 @@ fn the_pod_takes_backups_in_an_empty_image() {
     assert_eq!(lines[0]["level"], "error", "{lines:?}");
     assert_eq!(pod.node.archives(), before);
     pod.node.metrics(0);
+}
+
+/// Rot is found by the check, and told by the next backup.
+#[test]
+fn the_pod_of_the_check_reads_what_the_other_has_made() {
+    let backup = Pod::new();
+    backup.run().ok();
+    backup.run().ok();
+    let Pod { node, .. } = backup;
+    let check = Pod::of(node, &manifests("cronjob.yaml")[1]);
+    check
+        .run()
+        .ok()
+        .stderr_is("")
+        .stdout_has("2, 2 good, 0 damaged");
+    let path = check.node.path("backups").join(&check.node.archives()[0]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[300] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    check.run().code(3).stdout_has("2, 1 good, 1 damaged");
+    let Pod { node, .. } = check;
+    let backup = Pod::of(node, &manifests("cronjob.yaml")[0]);
+    backup.run().ok();
+    backup.node.metrics(1);
+    let written = text(&backup.node.path("metrics/etcd_rescue.prom"));
+    assert!(written.contains("state=\"damaged\"} 1\n"), "{written}");
 }
 
 /// The kubelet sends SIGTERM to the first process of the container, for which signals have no default.

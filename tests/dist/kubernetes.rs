@@ -18,16 +18,30 @@ fn schema(files: &[&Path]) -> Output {
     run(&tool("schema"), args)
 }
 
-/// A manifest of dist/kubernetes, found valid.
+/// The first manifest of a file of dist/kubernetes, found valid.
 #[track_caller]
 pub fn manifest(name: &str) -> Value {
+    manifests(name)[0].clone()
+}
+
+/// All manifests of a file of dist/kubernetes, found valid.
+#[track_caller]
+pub fn manifests(name: &str) -> Vec<Value> {
     let output = schema(&[&dist("kubernetes").join(name)]).ok();
-    output.json()[0].clone()
+    output.json().as_array().unwrap().clone()
+}
+
+/// The pod that a CronJob starts.
+pub fn pod(job: &Value) -> &Value {
+    &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 }
 
 #[test]
 fn the_manifests_are_what_kubernetes_expects() {
-    assert_eq!(manifest("cronjob.yaml")["kind"], "CronJob");
+    let jobs = manifests("cronjob.yaml");
+    let names: Vec<_> = jobs.iter().map(|job| &job["metadata"]["name"]).collect();
+    assert_eq!(names, ["etcd-rescue-backup", "etcd-rescue-check"]);
+    assert!(jobs.iter().all(|job| job["kind"] == "CronJob"));
     assert_eq!(manifest("prometheusrule.yaml")["kind"], "PrometheusRule");
 }
 
@@ -82,9 +96,34 @@ fn mistakes_in_manifests_are_noticed() {
 }
 
 #[test]
-fn the_pod_may_do_only_what_reading_the_keys_takes() {
-    let job = manifest("cronjob.yaml");
-    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+fn the_pods_may_do_only_what_reading_the_keys_takes() {
+    let jobs = manifests("cronjob.yaml");
+    confined(pod(&jobs[0]), &["backups", "metrics"]);
+    confined(pod(&jobs[1]), &["backups"]);
+    // It asks no server, and has no keys.
+    let check = pod(&jobs[1]);
+    assert!(check["hostNetwork"].is_null());
+    assert_eq!(check["volumes"].as_array().unwrap().len(), 1);
+    // Both see the same directory of the same node.
+    for (place, what) in [("volumes", "backups"), ("containers", "image")] {
+        let found = |job| match place {
+            "volumes" => pod(job)[place]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|volume| volume["name"] == what)
+                .map(|volume| volume["hostPath"]["path"].clone()),
+            _ => Some(pod(job)[place][0][what].clone()),
+        };
+        assert_eq!(found(&jobs[0]), found(&jobs[1]), "{what}");
+    }
+    assert_eq!(pod(&jobs[0])["nodeSelector"], check["nodeSelector"]);
+    assert_eq!(pod(&jobs[0])["tolerations"], check["tolerations"]);
+}
+
+/// It has no capabilities and no way to more, and these are all the mounts that it can write to.
+#[track_caller]
+fn confined(pod: &Value, can_write: &[&str]) {
     let container = &pod["containers"][0];
     assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     assert_eq!(
@@ -111,7 +150,7 @@ fn the_pod_may_do_only_what_reading_the_keys_takes() {
     let mounts = container["volumeMounts"].as_array().unwrap();
     let writable = mounts.iter().filter(|mount| mount["readOnly"] != true);
     let writable: Vec<_> = writable.map(|mount| &mount["name"]).collect();
-    assert_eq!(writable, ["backups", "metrics"]);
+    assert_eq!(writable, can_write);
 }
 
 /// One run at a time, none for ever, and `--timeout` ends each before Kubernetes would kill it.
@@ -122,8 +161,13 @@ fn runs_are_bounded() {
     assert!(job["spec"]["startingDeadlineSeconds"].as_i64().unwrap() >= 60);
     let deadline = job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"].as_i64();
     assert!((51 * 60..3600).contains(&deadline.unwrap()), "{deadline:?}");
-    let args = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args = &pod(&job)["containers"][0]["args"];
     assert!(args.as_array().unwrap().contains(&json!("--timeout=50m")));
+    // The check waits for a backup first.
+    let check = &manifests("cronjob.yaml")[1];
+    assert_eq!(check["spec"]["concurrencyPolicy"], "Forbid");
+    let deadline = check["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"].as_i64();
+    assert!(deadline.unwrap() > 56 * 60, "{deadline:?}");
 }
 
 /// It has no shell, no package manager and no user that could write its own binary.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::kubernetes::manifest;
+use super::kubernetes::{manifests, pod};
 use super::{dist, install, text};
 use crate::util::certs::{Ca, Pair};
 use crate::util::etcd::Etcd;
@@ -128,13 +128,17 @@ fn units_and_cron_lines_say_the_same() {
 #[test]
 fn the_program_has_every_flag_that_is_given_to_it() {
     let settings = settings(&installed_settings());
-    let job = manifest("cronjob.yaml");
-    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-    let args = pod["containers"][0]["args"].as_array().unwrap().iter();
-    let pod: Vec<_> = args.map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    let pods = manifests("cronjob.yaml").into_iter().map(|job| {
+        let args = pod(&job)["containers"][0]["args"]
+            .as_array()
+            .unwrap()
+            .iter();
+        args.map(|arg| arg.as_str().unwrap().to_owned()).collect()
+    });
+    let pods: Vec<Vec<String>> = pods.collect();
     let backup = exec_start("etcd-rescue-backup.service", &settings);
     let check = exec_start("etcd-rescue-check.service", &settings);
-    for words in [&pod[..], &backup[1..], &check[1..]] {
+    for words in [&pods[0][..], &pods[1], &backup[1..], &check[1..]] {
         let help = rescue(["help", &words[0]]).ok();
         for word in words.iter().filter(|word| word.starts_with("--")) {
             let flag = word.split('=').next().unwrap();
