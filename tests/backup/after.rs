@@ -77,16 +77,8 @@ fn a_backup_that_cannot_be_removed() {
     let run = site.backup(&server.url()).arg("--keep-last=1");
     let output = namespace.run(&run);
     drop(namespace);
-    let pruned = site.report()["pruned"]["removed"]
-        .as_array()
-        .map_or(0, Vec::len);
-    let (removed, remaining): (Vec<&String>, Vec<&String>) =
-        files.iter().partition(|file| !site.at(file).exists());
-    assert!(
-        pruned > 0 && remaining.contains(&&files[1]),
-        "{removed:?} {remaining:?}"
-    );
-    made_and_told(&site, output, &removed, &remaining)
+    // It does not keep the others.
+    made_and_told(&site, output, &[&files[0], &files[2]], &[&files[1]])
         .stderr_has("cannot remove ")
         .stderr_has("the new backup is whole and counts");
     // Nothing is lost: the next run does the rest.
