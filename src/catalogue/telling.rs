@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::metrics;
 use super::run::{self, RunReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::io::staged::StagedFile;
 
 /// Names in a directory of backups that begin like this are its own.
@@ -52,14 +52,20 @@ const METRICS: Place = Place {
 };
 
 impl Telling {
-    /// Whether both could be written, for what can be said before the run; nothing stays of the try. `Error::refused`
-    /// when something else stands there, `Error::failed` when nothing can be written there.
-    pub fn try_out(&self) -> Result<()> {
-        if let Some(path) = &self.report {
-            REPORT.stage(path)?;
-        }
-        if let Some(path) = &self.metrics {
-            METRICS.stage(path)?;
+    /// `Error::refused` when something stands in one of the places that must not be replaced. A place that cannot be
+    /// written to is told after the run: a backup without a report is better than none.
+    pub fn refuse_foreign(&self) -> Result<()> {
+        let places = [(REPORT, &self.report), (METRICS, &self.metrics)];
+        for (place, path) in places {
+            let Some(path) = path else {
+                continue;
+            };
+            match place.replaceable(path) {
+                Err(error) if error.kind() == Kind::Refused => {
+                    return Err(place.within(path, error));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -116,7 +122,10 @@ impl Place {
         }
         let device = ["/dev", "/proc"].iter().any(|dir| path.starts_with(dir));
         match path.metadata() {
-            Ok(found) if device || !(found.is_file() || found.is_dir()) => {
+            Ok(found) if found.is_dir() => {
+                Err(Error::refused("it is a directory").hint("name a file in it"))
+            }
+            Ok(found) if device || !found.is_file() => {
                 Err(Error::refused("no file that could be replaced").hint(self.elsewhere))
             }
             Ok(found) if found.is_file() && found.len() > 0 => {
@@ -156,14 +165,14 @@ mod tests {
             report: Some(dir.path().join("report.json")),
             metrics: Some(dir.path().join("etcd.prom")),
         };
-        telling.try_out().unwrap();
+        telling.refuse_foreign().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         // What somebody made beforehand, for the sake of its owner.
         std::fs::write(dir.path().join("etcd.prom"), "").unwrap();
         let mut report = report();
         for _ in 0..2 {
             report.duration_seconds += 1.5;
-            telling.try_out().unwrap();
+            telling.refuse_foreign().unwrap();
             telling.metrics(&report).unwrap();
             telling.report(&report).unwrap();
         }
@@ -212,7 +221,7 @@ mod tests {
         ] {
             std::fs::write(&path, there).unwrap();
             for result in [
-                telling.try_out(),
+                telling.refuse_foreign(),
                 telling.metrics(&report()).and(telling.report(&report())),
             ] {
                 let error = result.unwrap_err();
@@ -230,13 +239,17 @@ mod tests {
             metrics: None,
         };
         for path in ["/dev/stdout", "/dev/null"] {
-            let error = telling(path).try_out().unwrap_err();
+            let error = telling(path).refuse_foreign().unwrap_err();
             assert_eq!(error.kind(), Kind::Refused);
             assert!(error.hint_text().unwrap().contains("-w json"), "{error}");
         }
-        let lock = telling("backups/.etcd-rescue.lock").try_out().unwrap_err();
+        let lock = telling("backups/.etcd-rescue.lock")
+            .refuse_foreign()
+            .unwrap_err();
         assert_eq!(lock.kind(), Kind::Refused);
-        let nowhere = telling("/nowhere/report.json").try_out().unwrap_err();
+        let nowhere = telling("/nowhere/report.json");
+        nowhere.refuse_foreign().unwrap();
+        let nowhere = nowhere.report(&report()).unwrap_err();
         assert_eq!(nowhere.kind(), Kind::Failed);
         assert!(
             nowhere

@@ -79,52 +79,61 @@ fn a_command_line_that_makes_no_sense_is_told_as_a_failed_run() {
 }
 
 #[test]
-fn a_place_that_takes_no_file_is_found_out_before_anything_is_done() {
+fn a_place_that_must_not_be_replaced_is_refused_before_anything_is_done() {
     let (site, server, _) = with_one();
-    let nowhere = site.beside("nowhere/file.prom");
-    for (flag, path, code, hint) in [
-        (
-            "--report",
-            nowhere.as_path(),
-            1,
-            "hint: make it first: mkdir -p ",
-        ),
-        ("--metrics", &nowhere, 1, "hint: make it first: mkdir -p "),
-        (
-            "--report",
-            Path::new("/dev/stdout"),
-            4,
-            "-w json prints the report",
-        ),
-        ("--report", site.dir(), 4, "hint: name a file in it"),
+    for (path, hint) in [
+        (Path::new("/dev/stdout"), "-w json prints the report"),
+        (site.dir(), "hint: name a file in it"),
     ] {
         let before = site.tree();
-        let output = site.backup(&server.url()).arg(flag).arg(path).run();
-        let output = output.code(code).stdout_is("").stderr_has(hint);
-        let told = format!("{flag} {}: ", path.display());
-        let once = output.stderr.matches(&told).count() == 1;
-        output.expect(once, "one line about it");
+        let output = site.backup(&server.url()).arg("--report").arg(path).run();
+        let output = output.code(4).stdout_is("").stderr_has(hint);
+        told_once(output, "--report", path);
         before.assert_unchanged(&site.tree(), "a run that could not tell");
         // Whoever reads the other one hears of it, and of the same exit code.
+        assert_eq!(site.metric("last_run_exit_code"), Some(4.0));
+        assert_eq!(site.metric("last_run_success"), Some(0.0));
+    }
+}
+
+/// A backup that nobody hears of is better than none.
+#[test]
+fn a_place_that_cannot_be_written_to_costs_no_backup() {
+    let (site, server, _) = with_one();
+    let nowhere = site.beside("nowhere/file.prom");
+    for flag in ["--report", "--metrics"] {
+        let archives = site.files().len();
+        let output = site.backup(&server.url()).arg(flag).arg(&nowhere).run();
+        let output = output.code(1).stdout_is("");
+        told_once(
+            output.stderr_has("hint: make it first: mkdir -p "),
+            flag,
+            &nowhere,
+        );
+        assert_eq!(site.files().len(), archives + 1);
         match flag {
             "--report" => {
-                assert_eq!(site.metric("last_run_exit_code"), Some(f64::from(code)));
-                assert_eq!(site.metric("last_run_success"), Some(0.0));
+                assert_eq!(site.metric("last_run_exit_code"), Some(1.0));
+                assert_eq!(site.metric("last_run_success"), Some(1.0));
             }
             _ => {
                 let report = site.report();
                 assert_eq!(
-                    (&report["stage"], &report["exitCode"]),
-                    (&"arguments".into(), &code.into())
+                    (&report["outcome"], &report["stage"], &report["exitCode"]),
+                    (&"saved".into(), &"report".into(), &1.into())
                 );
-                assert!(
-                    text(&report["error"]["message"]).starts_with(&told),
-                    "{report}"
-                );
+                let message = text(&report["error"]["message"]);
+                assert!(message.starts_with(&format!("{flag} ")), "{report}");
             }
         }
-        site.made(&server.url());
     }
+}
+
+#[track_caller]
+fn told_once(output: Output, flag: &str, path: &Path) {
+    let told = format!("{flag} {}: ", path.display());
+    let once = output.stderr.matches(&told).count() == 1;
+    output.expect(once, "one line about it");
 }
 
 /// What could be written before the run and cannot be written after it.

@@ -74,8 +74,8 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write what happened here, as JSON",
-        long_doc: "On success and on failure, in one step; --help report explains its keys. Whether it can be written is tried before the run begins. \
-                   A file that is neither empty nor an older report is never replaced.",
+        long_doc: "On success and on failure, in one step; --help report explains its keys. One that cannot be written makes the run end with 1; \
+                   the backup is made all the same. A file that is neither empty nor an older report is never replaced.",
         update: |raw, value| {
             raw.report = Some(value::file(value)?);
             Ok(())
@@ -87,7 +87,7 @@ pub const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         commands: BACKUP,
         short_doc: "write metrics for node_exporter's textfile collector",
-        long_doc: "On success and on failure, in one step, tried as --report is. The collector reads files whose names end in .prom. A file that is \
+        long_doc: "On success and on failure, in one step. The collector reads files whose names end in .prom. A file that is \
                    neither empty nor metrics of this program is never replaced.",
         update: |raw, value| {
             raw.metrics = Some(value::file(value)?);

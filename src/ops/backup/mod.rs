@@ -147,7 +147,7 @@ struct Made {
 
 impl Run<'_> {
     fn all(&self, report: &mut RunReport) -> Result<()> {
-        self.request.telling.try_out()?;
+        self.request.telling.refuse_foreign()?;
         self.enter(Stage::Lock)?;
         let lock = self.lock()?;
         self.warn(report, lock.warning());
