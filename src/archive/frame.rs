@@ -91,11 +91,16 @@ pub(super) fn header(bytes: &[u8]) -> std::result::Result<Header, String> {
     })
 }
 
+/// Block headers that are read in vain before nothing more is looked for: what looks like a frame and is none lasts
+/// a few blocks, unless somebody made it so that each one lasts to the end of the file.
+const IN_VAIN: u64 = 1 << 22;
+
 /// Looks at the headers in an image.
 pub(super) struct Headers<'i> {
     image: &'i Image,
     start: u64,
     window: Vec<u8>,
+    in_vain: u64,
 }
 
 impl<'i> Headers<'i> {
@@ -104,7 +109,13 @@ impl<'i> Headers<'i> {
             image,
             start: 0,
             window: Vec::new(),
+            in_vain: 0,
         }
+    }
+
+    /// Whether so much was looked at for nothing that nothing more is to be looked for.
+    pub(super) fn are_a_maze(&self) -> bool {
+        self.in_vain > IN_VAIN
     }
 
     /// The header at `offset`, or why there is none.
@@ -136,8 +147,18 @@ impl<'i> Headers<'i> {
     }
 
     /// Where the last of the blocks that begin at `at` ends.
-    fn blocks(&mut self, mut at: u64) -> Result<std::result::Result<u64, String>> {
+    fn blocks(&mut self, at: u64) -> Result<std::result::Result<u64, String>> {
+        let mut seen = 0;
+        let end = self.follow(at, &mut seen)?;
+        if end.is_err() {
+            self.in_vain = self.in_vain.saturating_add(seen);
+        }
+        Ok(end)
+    }
+
+    fn follow(&mut self, mut at: u64, seen: &mut u64) -> Result<std::result::Result<u64, String>> {
         loop {
+            *seen += 1;
             let [low, middle, high] = match bytes::array_at(self.bytes(at, 3)?, 0) {
                 Ok(bytes) => bytes,
                 Err(_) => return Ok(Err(format!("the file ends in a block, at offset {at}"))),

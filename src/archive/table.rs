@@ -161,10 +161,12 @@ pub(super) fn scan(image: &Image, limits: &Limits, report: &mut Report) -> Resul
     Ok(Scanned::Frames(table))
 }
 
-/// Where the next sound frame begins behind `at`.
+/// Where the next sound frame begins behind `at`, unless finding it would take for ever.
 pub(super) fn resync(headers: &mut Headers<'_>, at: u64, limits: &Limits) -> Result<Option<u64>> {
     let mut next = at.saturating_add(1);
-    while let Some(found) = headers.next_magic(next)? {
+    while !headers.are_a_maze()
+        && let Some(found) = headers.next_magic(next)?
+    {
         let plausible = match headers.header(found)? {
             Ok(
                 header @ Header::Data {

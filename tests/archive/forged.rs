@@ -1,5 +1,7 @@
 //! Archives that lie, and bombs: refused, in bounded memory and time.
 
+use std::time::Duration;
+
 use etcd_rescue::archive::Manifest;
 
 use super::filter;
@@ -265,4 +267,17 @@ fn a_manifest_that_is_too_much() {
         .stdout_has("snapshot in zstd")
         .stderr_has("warning: ")
         .stderr_has("the manifest says that it has");
+}
+
+/// Each of 120,000 headers begins a frame whose blocks step over the headers of all others, up to the end of the
+/// file: to look for a sound one among them, each to its end, would take hours.
+#[test]
+fn frames_that_overlap_take_no_time() {
+    let header: &[u8] = b"\x28\xb5\x2f\xfd\x20\x01";
+    let steps_over_the_next = (header.len() as u32) << 3;
+    let unit = [header, &steps_over_the_next.to_le_bytes()[..3]].concat();
+    let site = Site::with("maze.zst", &unit.repeat(120_000));
+    site.run(&["verify", "maze.zst"])
+        .code(3)
+        .within(Duration::from_secs(10));
 }
