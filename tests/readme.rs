@@ -170,6 +170,8 @@ fn plain_line(line: &str) -> String {
             *cell = "RATIO".into();
         }
     }
+    // `1m 4s` is one time.
+    words.dedup_by(|word, before| word == "TIME" && before == "TIME");
     let kept = match words.first().map(String::as_str) {
         Some("etcd-rescue") if line.contains(env!("CARGO_PKG_VERSION")) => 2,
         Some("took") => 1,

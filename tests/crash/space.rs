@@ -106,8 +106,13 @@ fn refused_for_space(output: Output, least: u64, free: u64) {
         .code(4)
         .stdout_is("")
         .stderr_has("not enough space in");
-    let numbers: Vec<u64> = output
-        .stderr
+    // Behind the path, which may have numbers of its own.
+    let mut lines = output.stderr.lines();
+    let line = lines.find(|line| line.contains("not enough space in"));
+    let (_, told) = line
+        .and_then(|line| line.split_once(": ")?.1.split_once(": "))
+        .unwrap();
+    let numbers: Vec<u64> = told
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|word| word.parse().ok())
         .filter(|number| *number > 99_999)

@@ -55,7 +55,7 @@ fn a_raw_copy_and_a_data_dir_are_restored_on_demand(minor: &str) {
 fn the_data_dir_of_a_running_server_is_refused(minor: &str) {
     let (server, _) = filled(minor);
     // What is read while the server writes may be torn: let it stand still, lock in hand.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    server.settle();
     server.freeze(true);
     let pid = format!("pid {}", server.pid());
     let data_dir = server.data_dir();

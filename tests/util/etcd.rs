@@ -52,6 +52,16 @@ impl Etcd {
         &self.data_dir
     }
 
+    /// Waits until everything is in the db file, and nothing more is written into it. Writes are gathered for 100 ms.
+    pub fn settle(&self) {
+        let mut before = Vec::new();
+        process::eventually("the db file stays as it is", || {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = std::fs::read(self.db()).unwrap();
+            now == std::mem::replace(&mut before, now.clone())
+        });
+    }
+
     /// The db file of this member.
     pub fn db(&self) -> PathBuf {
         self.data_dir.join("member/snap/db")
