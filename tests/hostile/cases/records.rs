@@ -32,7 +32,11 @@ pub const RECORDS: &[Case] = &[
         |c| c.insert(0, (b"\x1b[2J\n".to_vec(), vec![])),
         Remark("not a bucket"),
     ),
-    content("key-bucket-empty", |c| entries(c, "key").clear(), Nothing),
+    content(
+        "key-bucket-empty",
+        |c| entries(c, "key").clear(),
+        Remark("no live key"),
+    ),
     file(
         "bucket-with-a-sequence",
         |h| {
