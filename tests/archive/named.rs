@@ -69,9 +69,8 @@ fn a_directory_is_told_from_a_file() {
         .stderr_has("nowhere");
 }
 
-/// `DIR --latest` is a file by the time it is read: answers, errors and commands to type name that one.
-#[test]
-fn the_newest_backup_is_called_by_its_name() {
+/// A directory `dir` with the verified backup `a.db.zst`.
+fn with_latest() -> Site {
     let site = Site::with("x.db", &SMALL);
     std::fs::create_dir(site.path("dir")).unwrap();
     site.run(&["pack", "x.db", "packed.zst"]).ok();
@@ -81,6 +80,13 @@ fn the_newest_backup_is_called_by_its_name() {
     });
     site.write("dir/a.db.zst", &saved);
     site.run(&["check", "--full", "--max-age=1h", "dir"]).ok();
+    site
+}
+
+/// `DIR --latest` is a file by the time it is read: answers, errors and commands to type name that one.
+#[test]
+fn the_newest_backup_is_called_by_its_name() {
+    let site = with_latest();
     let json = |args: &[&str]| -> Value { site.run(&[args, &["-w=json"]].concat()).ok().json() };
 
     let verify = &json(&["verify", "dir", "--latest"])["results"][0];
@@ -119,15 +125,7 @@ fn the_newest_backup_is_called_by_its_name() {
 /// What is not good is called by its name, too.
 #[test]
 fn the_newest_backup_that_is_broken_is_called_by_its_name() {
-    let site = Site::with("x.db", &SMALL);
-    std::fs::create_dir(site.path("dir")).unwrap();
-    site.run(&["pack", "x.db", "packed.zst"]).ok();
-    // What was packed by hand is never the latest.
-    let saved = retold(&site.path("packed.zst"), |manifest| {
-        manifest.made.by = "save".into();
-    });
-    site.write("dir/a.db.zst", &saved);
-    site.run(&["check", "--full", "--max-age=1h", "dir"]).ok();
+    let site = with_latest();
     let mut bytes = site.read("dir/a.db.zst");
     bytes[5000] ^= 1;
     site.write("dir/a.db.zst", &bytes);

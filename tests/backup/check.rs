@@ -4,17 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::site::{Site, text};
-use crate::util::etcd::Etcd;
 use crate::util::process::Output;
 use crate::util::run::Rescue;
 
 /// A site with one backup of now.
 #[track_caller]
 fn with_one() -> (Site, String) {
-    let server = Etcd::new("3.7").start();
-    server.api().put("key", "value");
-    let site = Site::new();
-    let file = site.made(&server.url());
+    let (site, _server, file) = super::site::with_one();
     (site, file)
 }
 

@@ -5,23 +5,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::site::{CATALOGUE, Site, failed, text};
+use super::site::{CATALOGUE, Site, failed, text, with_one};
 use crate::util::etcd::Etcd;
 use crate::util::fake::{Fake, Script, Step, good, image};
 use crate::util::ports::free_url;
 use crate::util::process::eventually;
 use crate::util::tools::TIMEOUT;
 use crate::util::tree::Tree;
-
-/// A site with one good backup, and the server it came from.
-#[track_caller]
-fn with_one() -> (Site, Etcd, String) {
-    let server = Etcd::new("3.7").start();
-    server.api().put("key", "value");
-    let site = Site::new();
-    let file = site.made(&server.url());
-    (site, server, file)
-}
 
 /// The report and the metrics still say when the last good one was.
 #[track_caller]

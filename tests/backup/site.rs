@@ -22,6 +22,16 @@ pub const CATALOGUE: &str = ".etcd-rescue-catalogue.json";
 /// The one before it.
 pub const OLD_CATALOGUE: &str = ".etcd-rescue-catalogue.old.json";
 
+/// A site with one good backup, and the server it came from.
+#[track_caller]
+pub fn with_one() -> (Site, Etcd, String) {
+    let server = Etcd::new("3.7").start();
+    server.api().put("key", "value");
+    let site = Site::new();
+    let file = site.made(&server.url());
+    (site, server, file)
+}
+
 /// Names of what is no archive and none of the files that belong there.
 pub fn leftovers(dir: &Path) -> Vec<String> {
     let kept = [LOCK, CATALOGUE, OLD_CATALOGUE];

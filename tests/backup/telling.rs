@@ -6,22 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::site::{CATALOGUE, LOCK, Site, failed, text};
+use super::site::{CATALOGUE, LOCK, Site, failed, text, with_one};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::ports::free_url;
 use crate::util::process::{self, Output};
 use crate::util::run::Rescue;
 use crate::util::tree::{Tree, names};
-
-#[track_caller]
-fn with_one() -> (Site, Etcd, String) {
-    let server = Etcd::new("3.7").start();
-    server.api().put("key", "value");
-    let site = Site::new();
-    let file = site.made(&server.url());
-    (site, server, file)
-}
 
 /// `backup DIR` with these words, and nothing else.
 fn bare(site: &Site, endpoints: &str) -> Rescue {
