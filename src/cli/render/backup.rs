@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::super::humanize::{count, size, size_exact, tame};
+use super::super::humanize::{count, duration, size, size_exact, tame};
 use super::super::raw::Format;
 use super::super::table;
 use super::json;
@@ -58,10 +58,8 @@ pub fn made(report: &RunReport, format: Format) -> String {
     if let Some(totals) = &report.backups {
         sheet.row("now there", total(totals));
     }
-    sheet.row(
-        "took",
-        rough(Duration::try_from_secs_f64(report.duration_seconds).unwrap_or_default()),
-    );
+    let took = Duration::try_from_secs_f64(report.duration_seconds).unwrap_or_default();
+    sheet.row_with("took", duration(took), report.duration_seconds);
     match format {
         Format::Fields => sheet.fields(),
         _ => sheet.table(),
