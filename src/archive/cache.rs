@@ -66,7 +66,7 @@ impl Cache {
         self.pace.done(reader);
     }
 
-    /// The piece of a frame.
+    /// The piece of a frame. While another thread decompresses it, the one behind it is got ready.
     fn get(&self, frame: usize) -> Result<Arc<Vec<u8>>> {
         let mut state = self.lock();
         loop {
@@ -82,14 +82,24 @@ impl Cache {
                     return Ok(Arc::clone(plain));
                 }
                 Some(_) => {
-                    state = self
-                        .loaded
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    let next = frame + 1;
+                    let known = state.slots.iter().any(|slot| slot.frame == next);
+                    state = if known || next >= self.archive.frames().len() {
+                        let woken = self.loaded.wait(state);
+                        woken.unwrap_or_else(PoisonError::into_inner)
+                    } else {
+                        // What is wrong with it is told to whoever needs it.
+                        let _ = self.fetch(next, state);
+                        self.lock()
+                    };
                 }
-                None => break,
+                None => return self.fetch(frame, state),
             }
         }
+    }
+
+    /// Decompresses a frame that has no slot yet.
+    fn fetch(&self, frame: usize, mut state: MutexGuard<'_, State>) -> Result<Arc<Vec<u8>>> {
         let mut buffer = self.make_room(&mut state);
         let used = state.clock;
         state.slots.push(Slot {
