@@ -121,8 +121,9 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     let now = Timestamp::now();
     let found = scan::scan(&request.dir, limits)?;
     let catalogue = Catalogue::load(&request.dir)?;
-    // Once something was recorded it is none any more, and was told.
-    warnings.extend(catalogue.problem().filter(|_| readings.is_empty()));
+    // Whoever read archives has told it before it was mended.
+    let problem = catalogue.problem();
+    warnings.extend(problem.filter(|_| request.reread == Reread::None));
     warnings.extend(entry::missing_pins(&found, &catalogue));
     let entries = entry::entries(&found, &catalogue);
     warnings.extend(entry::suspicious(&entries));
@@ -192,26 +193,33 @@ fn reread(
     warnings.extend(catalogue.problem());
     let found = scan::scan(dir, limits)?;
     let mut unrecorded = None;
-    let mut readings = unsound(&found, &mut catalogue);
-    warnings.extend(missing(&found, &mut catalogue, request.reread));
-    for entry in chosen(entry::entries(&found, &catalogue), request.reread) {
-        let end = read(&entry, limits, observer)?;
-        let (now, record) = (Timestamp::now(), catalogue.entry(&entry.backup.id));
-        match &end {
-            End::Good => record.found_good(now, How::Check),
-            End::Damaged(what) => record.found_damaged(now, what),
-            End::Unreadable(_) => {}
-        }
-        let names: Vec<String> = entry.backup.paths().map(scan::file_name).collect();
-        record.found_as(&names);
-        // Each one for itself: a check of many hours must not lose all of it at the end.
+    let mut record = |catalogue: &mut Catalogue| {
         if let Some(held) = &lock
-            && let Err(e) = catalogue.save(held, now)
+            && let Err(e) = catalogue.save(held, Timestamp::now())
         {
             // The others can be looked at all the same.
             unrecorded = Some(e);
             lock = None;
         }
+    };
+    let mut readings = unsound(&found, &mut catalogue);
+    let missing = missing(&found, &mut catalogue, request.reread);
+    if missing.is_some() || !readings.is_empty() {
+        record(&mut catalogue);
+    }
+    warnings.extend(missing);
+    for entry in chosen(entry::entries(&found, &catalogue), request.reread) {
+        let end = read(&entry, limits, observer)?;
+        let (now, known) = (Timestamp::now(), catalogue.entry(&entry.backup.id));
+        match &end {
+            End::Good => known.found_good(now, How::Check),
+            End::Damaged(what) => known.found_damaged(now, what),
+            End::Unreadable(_) => {}
+        }
+        let names: Vec<String> = entry.backup.paths().map(scan::file_name).collect();
+        known.found_as(&names);
+        // Each one for itself: a check of many hours must not lose all of it at the end.
+        record(&mut catalogue);
         readings.push(Reading {
             file: entry.backup.file_name(),
             end,

@@ -177,6 +177,19 @@ fn a_pinned_archive_that_is_gone_is_missed_until_it_is_unpinned() {
     full().stderr_is("");
 }
 
+#[test]
+fn an_emptied_directory_is_told_once() {
+    let server = server();
+    let site = Site::new();
+    let files = two(&site, &server);
+    for file in &files {
+        std::fs::remove_file(site.at(file)).unwrap();
+    }
+    let full = || site.verb("check").arg("--full").run().code(6);
+    full().stderr_has("verified once, and not there any more");
+    full().stderr_lacks("not there any more");
+}
+
 /// Years of backups leave no more records than archives, and those of the last three months.
 #[test]
 fn what_is_gone_for_long_is_forgotten() {
