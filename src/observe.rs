@@ -104,7 +104,7 @@ impl Observer for Bounded<'_> {
         }
         Err((self.late)(format!(
             "not done within {}",
-            rough(self.limit)
+            limit(self.limit)
         )))
     }
 }

@@ -165,14 +165,9 @@ impl Entry {
             return Some(&self.backup.path);
         }
         let names = || self.backup.paths();
-        let is = |path: &Path, name: &str| path.file_name().is_some_and(|it| it == name);
-        let known = self.record.file.as_deref();
-        let known = known.and_then(|file| names().find(|path| is(path, file)));
-        let ours = |path: &&Path| {
-            let name = path.file_name().unwrap_or_default();
-            scan::named_by_backup(&name.to_string_lossy())
-        };
-        known.or_else(|| names().find(ours))
+        let known = self.record.file.as_ref();
+        let known = known.and_then(|file| names().find(|path| scan::file_name(path) == *file));
+        known.or_else(|| names().find(|path| scan::named_by_backup(&scan::file_name(path))))
     }
 
     /// The same as retention takes it.

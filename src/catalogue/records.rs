@@ -302,10 +302,7 @@ impl Catalogue {
                 Some(move_aside(&path, now)?)
             }
             State::Broken { .. } => None,
-            _ => {
-                keep_old(lock.dir())?;
-                None
-            }
+            State::Readable | State::Newer(_) => keep_old(lock.dir()).map(|()| None)?,
         };
         // From here on the broken one is out of the way, even if the rest fails.
         self.state = State::Readable;

@@ -3,7 +3,7 @@
 //!
 //! The keys are stable: later versions add some, and change none. [`HELP`] documents them all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{self, Error, Result};
+use crate::io::dirs;
 
 /// `format` of the report.
 pub const FORMAT: u32 = 1;
@@ -300,7 +301,7 @@ impl RunReport {
             format: FORMAT,
             tool: tool.into(),
             host: host.into(),
-            directory: absolute(directory).display().to_string(),
+            directory: dirs::absolute(directory).display().to_string(),
             started_at: now,
             ended_at: now,
             duration_seconds: 0.0,
@@ -347,12 +348,6 @@ impl RunReport {
         text.push(b'\n');
         Ok(text)
     }
-}
-
-/// `b`, `b/` and `./b` are one directory, and must be one time series.
-fn absolute(directory: &Path) -> PathBuf {
-    let path = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    path.components().collect()
 }
 
 /// Whether a file is the report of a run, this version's or another's.

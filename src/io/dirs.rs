@@ -128,3 +128,10 @@ pub fn nearest(path: &Path) -> &Path {
         None => Path::new("."),
     }
 }
+
+/// The path from the root on, without dots and slashes that mean nothing; links are not followed. One path has one
+/// such name.
+pub fn absolute(path: &Path) -> PathBuf {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    full.components().collect()
+}

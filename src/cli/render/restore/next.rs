@@ -15,6 +15,7 @@ use super::super::sheet::Sheet;
 use super::by_name;
 use crate::etcd::facts::Member;
 use crate::etcd::ids;
+use crate::io::dirs;
 use crate::ops::restore::{Bump, Outcome, Plan, Request};
 use crate::source::Input;
 
@@ -360,8 +361,7 @@ fn urls_of(members: &[&Member]) -> String {
 
 /// What cannot be made absolute, because there is no current directory, is printed as it was typed.
 fn absolute(path: &Path) -> String {
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    full.display().to_string()
+    dirs::absolute(path).display().to_string()
 }
 
 #[cfg(test)]
