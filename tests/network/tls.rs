@@ -272,9 +272,9 @@ fn both_versions_of_tls() {
 #[test]
 fn keys_in_every_clothing() {
     let ca = Ca::new("the test CA");
-    let openssl = |args: &[&str]| {
+    let openssl = |dir: &Path, args: &[&str]| {
         let mut command = Command::new("openssl");
-        command.args(args).current_dir(ca.dir());
+        command.args(args).current_dir(dir);
         process::run(command, None, Duration::from_secs(20)).ok();
     };
     for (algorithm, header) in [
@@ -287,15 +287,10 @@ fn keys_in_every_clothing() {
         let server = Etcd::new("3.7").tls(tls).start();
         save(showing(&server.endpoint(), ca.cert(), &client));
 
-        let old = ca.dir().join("old.pem");
-        openssl(&[
-            "pkey",
-            "-in",
-            "root-key.pem",
-            "-traditional",
-            "-out",
-            "old.pem",
-        ]);
+        let dir = client.cert.parent().unwrap().to_owned();
+        let old = dir.join("old.pem");
+        let undressed = "pkey -in root-key.pem -traditional -out old.pem";
+        openssl(&dir, &undressed.split(' ').collect::<Vec<_>>());
         let text = std::fs::read_to_string(&old).unwrap();
         assert!(text.contains(header), "{}", text.lines().next().unwrap());
         // As `openssl ecparam -genkey` writes it, and with remarks around it.
@@ -320,7 +315,7 @@ fn keys_in_every_clothing() {
                 "-out",
                 "old.pem",
             ];
-            openssl(&[&locked[..], style].concat());
+            openssl(&dir, &[&locked[..], style].concat());
             failure(showing(&server.endpoint(), ca.cert(), &client))
                 .kind(Kind::Failed)
                 .says("old.pem: this key is protected by a passphrase")

@@ -1,6 +1,9 @@
 //! Certificate authorities and certificates of every kind the tests need, good and bad.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -42,6 +45,7 @@ pub struct Ca {
     dir: TempDir,
     issuer: Issuer<'static, KeyPair>,
     cert: PathBuf,
+    issued: AtomicU32,
 }
 
 impl Ca {
@@ -62,6 +66,7 @@ impl Ca {
             dir,
             issuer: Issuer::new(params, key),
             cert,
+            issued: AtomicU32::new(0),
         }
     }
 
@@ -80,11 +85,15 @@ impl Ca {
         self.issue(common_name, &Spec::client(common_name))
     }
 
-    /// Signs a certificate and writes it as NAME.pem and NAME-key.pem.
+    /// Signs a certificate and writes it as NAME.pem and NAME-key.pem, in a directory of its own: a second one of
+    /// the same name must not replace files that a server is reading.
     pub fn issue(&self, name: &str, spec: &Spec) -> Pair {
         let key = spec.algorithm.generate();
         let cert = spec.params().signed_by(&key, &self.issuer).unwrap();
-        save(self.dir.path(), name, &cert.pem(), &key)
+        let nth = self.issued.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.path().join(format!("issued-{nth}"));
+        std::fs::create_dir(&dir).unwrap();
+        save(&dir, name, &cert.pem(), &key)
     }
 
     /// A directory for further files, gone with the authority.
@@ -204,6 +213,7 @@ fn save(dir: &Path, name: &str, cert: &str, key: &KeyPair) -> Pair {
 }
 
 fn write(path: &Path, text: &str) {
-    std::fs::write(path, text)
+    File::create_new(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .unwrap_or_else(|err| panic!("cannot write {}: {err}", path.display()));
 }

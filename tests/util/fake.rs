@@ -149,7 +149,8 @@ pub struct Fake {
 
 impl Fake {
     pub fn start(script: Script) -> Self {
-        let https = script.tls.is_some();
+        let acceptor = script.tls.as_ref().map(acceptor);
+        let https = acceptor.is_some();
         let (stop, stopped) = oneshot::channel();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -161,7 +162,7 @@ impl Fake {
                 .unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
-                let serving = serve(listener, Arc::new(script));
+                let serving = serve(listener, Arc::new(script), acceptor);
                 tokio::select! { () = serving => {}, _ = stopped => {} }
             });
         });
@@ -209,8 +210,7 @@ impl Drop for Fake {
     }
 }
 
-async fn serve(listener: TcpListener, script: Arc<Script>) {
-    let acceptor = script.tls.as_ref().map(acceptor);
+async fn serve(listener: TcpListener, script: Arc<Script>, acceptor: Option<TlsAcceptor>) {
     loop {
         let (socket, _) = listener.accept().await.unwrap();
         let (script, acceptor) = (Arc::clone(&script), acceptor.clone());
