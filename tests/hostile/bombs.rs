@@ -8,7 +8,8 @@ use etcd_rescue::snapshot::Sum;
 
 use super::craft::{BRANCH, File, Item, LEAF, NO_FREELIST, bucket, inline};
 use super::doors;
-use super::house::{House, bytes_field, content, lease, put, revision};
+use super::house::{House, content, lease, put, revision};
+use crate::util::wire;
 
 /// A file that asks for a lot.
 pub struct Bomb {
@@ -327,8 +328,8 @@ fn many_alarms() -> Vec<u8> {
     house("alarm", |entries| {
         for id in 1..=20_000u64 {
             let mut key = Vec::new();
-            super::house::field(&mut key, 1, id.cast_signed());
-            super::house::field(&mut key, 2, 1);
+            wire::number(&mut key, 1, id);
+            wire::number(&mut key, 2, 1);
             entries.push((key, vec![]));
         }
         entries.sort();
@@ -345,7 +346,7 @@ fn small(bucket: &'static str, key: &[u8], len: usize) -> Vec<u8> {
 fn repeated_field(bucket: &'static str, number: u8) -> Vec<u8> {
     house(bucket, |entries| {
         let mut value = Vec::new();
-        bytes_field(&mut value, 1, b"root");
+        wire::bytes(&mut value, 1, b"root");
         let rest = (4 << 20) - value.len();
         value.extend([number << 3 | 2, 0].repeat(rest / 2));
         entries[0].1 = value;

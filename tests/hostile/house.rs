@@ -1,6 +1,7 @@
 //! A small etcd db with one of everything, whose pages are known by name: what the cases damage.
 
 use super::craft::{File, Item, NO_FREELIST, bucket, inline};
+use crate::util::wire;
 
 /// Top-level buckets and their entries, in the order in which they are written.
 pub type Content = Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>;
@@ -189,8 +190,8 @@ pub fn tombstone(main: i64, sub: i64, key: &[u8]) -> (Vec<u8>, Vec<u8>) {
 /// An entry of `lease`.
 pub fn lease(id: i64, ttl: i64) -> (Vec<u8>, Vec<u8>) {
     let mut value = Vec::new();
-    field(&mut value, 1, id);
-    field(&mut value, 2, ttl);
+    wire::number(&mut value, 1, id.cast_unsigned());
+    wire::number(&mut value, 2, ttl.cast_unsigned());
     (id.to_be_bytes().to_vec(), value)
 }
 
@@ -204,34 +205,11 @@ pub fn key_value(
     lease: i64,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    bytes_field(&mut out, 1, key);
-    field(&mut out, 2, create);
-    field(&mut out, 3, modified);
-    field(&mut out, 4, version);
-    bytes_field(&mut out, 5, value);
-    field(&mut out, 6, lease);
+    wire::bytes(&mut out, 1, key);
+    wire::number(&mut out, 2, create.cast_unsigned());
+    wire::number(&mut out, 3, modified.cast_unsigned());
+    wire::number(&mut out, 4, version.cast_unsigned());
+    wire::bytes(&mut out, 5, value);
+    wire::number(&mut out, 6, lease.cast_unsigned());
     out
-}
-
-pub fn field(out: &mut Vec<u8>, number: u8, value: i64) {
-    if value != 0 {
-        out.push(number << 3);
-        varint(out, value.cast_unsigned());
-    }
-}
-
-pub fn bytes_field(out: &mut Vec<u8>, number: u8, value: &[u8]) {
-    if !value.is_empty() {
-        out.push(number << 3 | 2);
-        varint(out, value.len() as u64);
-        out.extend_from_slice(value);
-    }
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::certs::Pair;
+use super::wire::{bytes, number};
 
 type Body = Cursor<Vec<u8>>;
 
@@ -425,29 +426,6 @@ pub fn snapshot(blob: &[u8], remaining: u64, version: &str) -> Vec<u8> {
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap();
     [&[0], length.to_be_bytes().as_slice(), message].concat()
-}
-
-fn number(out: &mut Vec<u8>, field: u8, value: u64) {
-    if value != 0 {
-        out.push(field << 3);
-        varint(out, value);
-    }
-}
-
-fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    if !value.is_empty() {
-        out.push(field << 3 | 2);
-        varint(out, value.len() as u64);
-        out.extend(value);
-    }
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 fn acceptor(pair: &Pair) -> TlsAcceptor {

@@ -21,6 +21,7 @@ pub mod tools;
 pub mod tree;
 #[macro_use]
 pub mod versions;
+pub mod wire;
 
 use std::path::PathBuf;
 

@@ -201,6 +201,17 @@ impl<'r> Job<'r> {
         })
     }
 
+    /// Nothing but the proof.
+    fn prove(
+        &self,
+        candidate: Candidate,
+        limits: &Limits,
+        observer: &dyn Observer,
+    ) -> Result<Verified> {
+        let listeners = Listeners::default();
+        snapshot::verify(candidate, self.options, limits, observer, listeners)
+    }
+
     /// `--dry-run`: everything but the writing.
     fn rehearse(
         self,
@@ -208,13 +219,7 @@ impl<'r> Job<'r> {
         limits: &Limits,
         observer: &dyn Observer,
     ) -> Result<Ending> {
-        match snapshot::verify(
-            candidate,
-            self.options,
-            limits,
-            observer,
-            Listeners::default(),
-        )? {
+        match self.prove(candidate, limits, observer)? {
             Verified::Bad(verdict) => Ok(Ending::BadInput(verdict)),
             Verified::Good(snapshot) => {
                 let facts = snapshot.facts();
@@ -293,13 +298,7 @@ impl<'r> Job<'r> {
         if self.target.refuse_full(self.peek.size).is_ok() {
             return Ok(Ok(candidate));
         }
-        match snapshot::verify(
-            candidate,
-            self.options,
-            limits,
-            observer,
-            Listeners::default(),
-        )? {
+        match self.prove(candidate, limits, observer)? {
             Verified::Bad(verdict) => Ok(Err(verdict)),
             Verified::Good(snapshot) => {
                 self.target.refuse_full(snapshot.facts().in_use)?;
