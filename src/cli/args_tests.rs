@@ -54,7 +54,7 @@ fn wrong_line(line: &str, env: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn defaults_are_those_of_etcdctl() {
+fn defaults_are_those_of_etcdctl_but_for_connecting() {
     let request = save_request("save out.db", &[]);
     assert_eq!(request.output, save::Output::File("out.db".into()));
     assert_eq!(request.within, None);
@@ -64,7 +64,7 @@ fn defaults_are_those_of_etcdctl() {
     assert!(connect.user.is_none());
     assert_eq!(connect.keepalive_time, Duration::from_secs(2));
     assert_eq!(connect.keepalive_timeout, Duration::from_secs(6));
-    assert_eq!(connect.deadlines.connect, Duration::from_secs(2));
+    assert_eq!(connect.deadlines.connect, Duration::from_secs(5));
     assert_eq!(connect.deadlines.call, Duration::from_secs(5));
     assert_eq!(connect.deadlines.idle, Duration::from_secs(30));
 }

@@ -131,10 +131,11 @@ pub const FLAGS: &[Flag] = &[
         long: "dial-timeout",
         value: Some("DURATION"),
         env: true,
-        default: "2s",
+        default: "5s",
         commands: SAVERS,
         short_doc: "limit for connecting, TLS included",
-        long_doc: "",
+        long_doc: "etcdctl's default is 2s, but since 3.5 it does not bound the connecting there: a busy server that etcdctl waits for must not \
+                   be given up here.",
         update: |raw, value| {
             raw.dial_timeout = value::duration(value)?;
             Ok(())
