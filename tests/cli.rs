@@ -293,6 +293,26 @@ fn a_reader_that_went_away_is_fine_and_a_full_disk_is_not() {
         .stderr_has("error: cannot write to standard output: No space left");
 }
 
+/// Rust's runtime opens /dev/null in place of what is closed: all would be written, and nothing would be anywhere.
+#[test]
+fn bytes_for_a_closed_standard_output_are_refused() {
+    let dir = files();
+    shell(dir.path(), &format!("{PROGRAM} pack good.db good.zst"), &[]).ok();
+    for words in ["pack good.db -", "unpack good.zst -", "save -"] {
+        shell(dir.path(), &format!("{PROGRAM} {words} >&-"), &[])
+            .code(1)
+            .stderr_has("error: - is standard output, and that is closed")
+            .stderr_has("hint: name a file");
+    }
+    // Thrown away on purpose.
+    shell(
+        dir.path(),
+        &format!("{PROGRAM} pack good.db - >/dev/null"),
+        &[],
+    )
+    .ok();
+}
+
 /// Runs a line of shell in `dir`, with nothing in the environment but PATH and `env`.
 fn shell(dir: &Path, line: &str, env: &[(&str, &str)]) -> Output {
     let mut command = Command::new("sh");

@@ -80,6 +80,8 @@ pub struct Machine<'a> {
     pub stdin_is_terminal: bool,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Whether standard output was closed.
+    pub stdout_is_closed: bool,
     /// Where temporary files may be made, in order of preference.
     pub spool_dirs: Vec<PathBuf>,
     /// Asks for a password on the terminal; an error if there is none.
@@ -398,6 +400,12 @@ fn bytes_operand(operand: &OsStr, machine: &Machine) -> Result<Option<PathBuf>> 
                 Error::usage("these bytes are no text, and standard output is a terminal")
                     .hint("name a file, or send them on: etcd-rescue save - > FILE"),
             );
+        }
+        if machine.stdout_is_closed {
+            return Err(Error::failed(
+                "- is standard output, and that is closed, or a /dev/null that is read and written",
+            )
+            .hint("name a file, or send the bytes on: etcd-rescue save - > FILE"));
         }
         return Ok(None);
     }

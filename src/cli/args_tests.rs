@@ -14,6 +14,7 @@ fn resolve_line(line: &str, env: &[(&str, &str)]) -> Result<Invocation> {
         env: Environment::of(env.iter().map(|(name, value)| (name.into(), value.into()))),
         stdin_is_terminal: false,
         stdout_is_terminal: false,
+        stdout_is_closed: false,
         spool_dirs: Vec::new(),
         ask_password: &|user| Ok(format!("asked for {user}")),
     };
@@ -173,6 +174,7 @@ fn a_snapshot_is_not_sent_to_a_terminal_nor_read_from_one() {
         env: Environment::default(),
         stdin_is_terminal: true,
         stdout_is_terminal: true,
+        stdout_is_closed: false,
         spool_dirs: Vec::new(),
         ask_password: &|_| Ok(String::new()),
     };

@@ -321,6 +321,7 @@ mod tests {
                 env: Environment::of(env),
                 stdin_is_terminal: !piped,
                 stdout_is_terminal: !piped,
+                stdout_is_closed: false,
                 spool_dirs: Vec::new(),
                 ask_password: &|_| panic!("{line} asks"),
             };

@@ -92,6 +92,7 @@ fn understood(typed: Typed) -> Result<Invocation> {
         spool_dirs: env::spool_dirs(),
         stdin_is_terminal: ui::stdin_is_terminal(),
         stdout_is_terminal: ui::stdout_is_terminal(),
+        stdout_is_closed: ui::stdout_is_closed(),
         ask_password: &tty::ask_password,
     };
     args::resolve(typed, &machine)

@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
 use serde::Serialize;
 
 use super::humanize::tame;
@@ -157,6 +158,18 @@ pub fn stdin_is_terminal() -> bool {
 /// Whether standard output is a terminal.
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Whether standard output was closed when the program began: Rust's runtime then opens /dev/null in its place, for
+/// reading and writing (`rust-lang/rust library/std/src/sys/pal/unix/mod.rs`, 1.95). A shell opens it for writing alone.
+pub fn stdout_is_closed() -> bool {
+    let stdout = io::stdout();
+    let both = fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+    let is_null = fstat(&stdout).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+    });
+    both && is_null
 }
 
 /// Whether a progress line can be drawn on standard error.
