@@ -2,8 +2,11 @@
 //!
 //! Bottom up and front to back: leaf pages are filled and written as items come in, a branch page when
 //! it is full, the two metas last. Memory is one open page for each level. No free pages, no freelist,
-//! no inline buckets; a large item stands alone on a page with overflow pages. Such files boot on etcd
-//! 3.4 to 3.8 (`formats.md` 2.10).
+//! no inline buckets. Such files boot on etcd 3.4 to 3.8 (`formats.md` 2.10).
+//!
+//! An item that is larger than a page shares its overflow pages with its neighbours, as in a file that bbolt
+//! itself has written: a db must not grow by being restored, or it comes back above its quota. Only what is
+//! larger than [`GATHERED`] stands alone, and goes straight to the file.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -17,6 +20,9 @@ use crate::report::printable;
 
 /// Most elements of a page: bbolt keeps the count in 16 bits and splits before it is all ones.
 const MAX_COUNT: usize = 65534;
+
+/// Most bytes of a leaf that is gathered in memory. What is larger wastes at most one page of this many bytes.
+const GATHERED: usize = 256 << 10;
 
 /// Writes one file.
 pub struct Builder<W> {
@@ -208,12 +214,10 @@ impl<W: Write + Seek> Builder<W> {
         last.clear();
         last.extend_from_slice(key);
         let size = ELEMENT + key.len() + vsize as usize;
-        if self.tree.leaf.elements.len() >= MAX_COUNT
-            || HEADER + self.tree.leaf.size() + size > self.page_size
-        {
+        if !self.tree.leaf.takes(size, self.page_size) {
             self.write_leaf()?;
         }
-        let alone = HEADER + size > self.page_size;
+        let alone = HEADER + size > GATHERED;
         if alone {
             let alone = self.start_alone(flags, key, vsize)?;
             self.streaming = Some(Streaming {
@@ -266,24 +270,29 @@ impl<W: Write + Seek> Builder<W> {
 
     /// Writes the open leaf, if there is anything in it.
     fn write_leaf(&mut self) -> Result<()> {
-        let leaf = std::mem::take(&mut self.tree.leaf);
-        if leaf.elements.is_empty() {
-            self.tree.leaf = leaf;
+        if self.tree.leaf.elements.is_empty() {
             return Ok(());
         }
-        let id = self.allocate(1);
-        self.write_leaf_page(id, &leaf)?;
-        self.add_child(0, leaf.first, id)
+        let mut leaf = std::mem::take(&mut self.tree.leaf);
+        let id = self.write_leaf_page(&leaf)?;
+        let first = std::mem::take(&mut leaf.first);
+        leaf.elements.clear();
+        leaf.data.clear();
+        self.tree.leaf = leaf;
+        self.add_child(0, first, id)
     }
 
-    fn write_leaf_page(&mut self, id: u64, leaf: &Leaf) -> Result<()> {
-        let mut page = Vec::with_capacity(self.page_size);
+    fn write_leaf_page(&mut self, leaf: &Leaf) -> Result<u64> {
+        let size = HEADER + leaf.size();
+        let pages = size.div_ceil(self.page_size);
+        let id = self.allocate(pages as u64);
         let count = leaf.elements.len();
+        let mut page = Vec::with_capacity(HEADER + count * ELEMENT);
         PageHeader {
             id,
             flags: page::LEAF,
             count: count as u16,
-            overflow: 0,
+            overflow: (pages - 1) as u32,
         }
         .encode(&mut page);
         let mut data_at = 0;
@@ -298,8 +307,10 @@ impl<W: Write + Seek> Builder<W> {
             .encode(&mut page);
             data_at += (ksize + vsize) as usize;
         }
-        page.extend_from_slice(&leaf.data);
-        self.write_padded(page)
+        put(&mut self.out, &page)?;
+        put(&mut self.out, &leaf.data)?;
+        put(&mut self.out, &vec![0; pages * self.page_size - size])?;
+        Ok(id)
     }
 
     /// Hangs a page under the branch at `level`. A full branch is written, but for its last child: so no
@@ -372,9 +383,7 @@ impl<W: Write + Seek> Builder<W> {
     fn finish_tree(&mut self) -> Result<u64> {
         if self.tree.branches.is_empty() {
             let leaf = std::mem::take(&mut self.tree).leaf;
-            let id = self.allocate(1);
-            self.write_leaf_page(id, &leaf)?;
-            return Ok(id);
+            return self.write_leaf_page(&leaf);
         }
         self.write_leaf()?;
         let mut level = 0;
@@ -411,6 +420,18 @@ impl Leaf {
     /// Bytes behind the page header.
     fn size(&self) -> usize {
         self.elements.len() * ELEMENT + self.data.len()
+    }
+
+    /// Whether an item of `size` bytes goes on this leaf: into the pages that it needs anyway; or beside a single
+    /// item, where the two need fewer pages together. (bbolt never splits below two: `node.go`, minKeysPerPage.)
+    fn takes(&self, size: usize, page_size: usize) -> bool {
+        let held = HEADER + self.size();
+        let together = held + size;
+        let pages = |bytes: usize| bytes.div_ceil(page_size);
+        let room = pages(together) == pages(held);
+        let saves = pages(together) < pages(held) + pages(HEADER + size);
+        self.elements.len() < MAX_COUNT
+            && (room || self.elements.len() < 2 && saves && together <= GATHERED)
     }
 }
 
@@ -507,6 +528,37 @@ mod tests {
             let (found, walked) = read(build(&model, page_size));
             assert_eq!(walked.report.listed(), []);
             assert!(found == model, "page size {page_size}");
+        }
+    }
+
+    /// A restored db that is larger than the snapshot may be above its quota, and raise the alarm at its first start.
+    #[test]
+    fn large_items_share_their_pages() {
+        let pages_for = |sizes: &[usize]| {
+            let key = |n| format!("{n:08}").into_bytes();
+            let value = |size: &usize| vec![1; size - ELEMENT - 8];
+            let items = sizes.iter().enumerate();
+            let items = items.map(|(n, size)| (key(n), value(size))).collect();
+            let model = Model::from([(b"key".to_vec(), items)]);
+            let (found, walked) = read(build(&model, 4096));
+            assert!(found == model && walked.report.total() == 0, "{sizes:?}");
+            // Two metas, the root, and the branch that more than one leaf needs.
+            walked.pages_in_use - 4
+        };
+        for (sizes, pages) in [
+            // Two by two, as bbolt has them.
+            (&[4100; 100][..], 150),
+            (&[12_400; 100], 350),
+            // They would need as many pages together as apart.
+            (&[3000; 100], 100),
+            (&[4070; 100], 100),
+            // The next ones go where there is room.
+            (&[4100, 2000, 2000, 4000], 3),
+            (&[100, 33_000, 100, 33_000], 18),
+            // Too large to be gathered: alone, on 74 pages.
+            (&[100, 300_000, 300_000, 100], 150),
+        ] {
+            assert_eq!(pages_for(sizes), pages, "{:?}", &sizes[..4]);
         }
     }
 
