@@ -210,7 +210,7 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
             let name = input_name(&request.source.input);
             tell_findings(&name, &outcome.verdict, format);
             if format != Format::Json {
-                tell_remarks(&render::restore::remarks(&request, &outcome.plan));
+                tell_remarks(&render::restore::remarks(&request, &outcome));
             }
             let told = ui::answer(&render::restore::text(&request, &outcome, format));
             let whole = outcome.plan.member_dir.display().to_string();

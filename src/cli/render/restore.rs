@@ -1,6 +1,7 @@
 //! `restore`: the plan or what was done, how to undo it, and what to do next.
 
 mod next;
+mod quota;
 
 use std::path::PathBuf;
 
@@ -161,11 +162,13 @@ fn document(request: &Request, outcome: Option<&Outcome>, verdict: &Verdict) -> 
         plan: plan.map(PlanView::of),
         db_bytes: done.map(|outcome| outcome.db_bytes),
         undo: done.and_then(|outcome| next::undo(&outcome.plan)),
-        start: plan.map(|plan| next::start(request, plan)),
+        start: outcome.map(|outcome| next::start(request, outcome)),
         other_members: others
             .map(|(name, command)| OtherView { name, command })
             .collect(),
-        remarks: plan.map(|plan| remarks(request, plan)).unwrap_or_default(),
+        remarks: outcome
+            .map(|outcome| remarks(request, outcome))
+            .unwrap_or_default(),
         verdict: VerdictView::of(verdict),
     })
 }

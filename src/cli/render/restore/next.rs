@@ -12,7 +12,7 @@ use super::super::super::shell;
 use super::super::facts::id;
 use super::super::input_word;
 use super::super::sheet::Sheet;
-use super::by_name;
+use super::{by_name, quota};
 use crate::etcd::facts::Member;
 use crate::etcd::ids;
 use crate::io::dirs;
@@ -32,8 +32,9 @@ pub struct Remark {
 }
 
 /// What the defaults make of the cluster that the snapshot is of.
-pub fn remarks(request: &Request, plan: &Plan) -> Vec<Remark> {
-    let mut remarks = Vec::new();
+pub fn remarks(request: &Request, outcome: &Outcome) -> Vec<Remark> {
+    let plan = &outcome.plan;
+    let mut remarks = Vec::from_iter(quota::remark(db_bytes(outcome)));
     let old = Old::of(plan);
     let alone = is_left_alone(request, plan);
     if is_at_no_address(request, plan) {
@@ -71,6 +72,14 @@ pub fn remarks(request: &Request, plan: &Plan) -> Vec<Remark> {
     remarks
 }
 
+/// What the new db has, or will have.
+fn db_bytes(outcome: &Outcome) -> u64 {
+    match outcome.dry_run {
+        true => outcome.verdict.facts.in_use,
+        false => outcome.db_bytes,
+    }
+}
+
 /// How to undo it, what to do with the other members, and how to start.
 pub fn text(request: &Request, outcome: &Outcome) -> String {
     if outcome.dry_run {
@@ -98,7 +107,7 @@ pub fn text(request: &Request, outcome: &Outcome) -> String {
         } else {
             " on all members"
         },
-        start(request, plan)
+        start(request, outcome)
     );
     if outcome.verdict.facts.kubernetes {
         text += API_SERVERS;
@@ -193,7 +202,7 @@ pub fn rows(sheet: &mut Sheet, request: &Request, outcome: &Outcome) {
     if let Some(undo) = undo(&outcome.plan) {
         sheet.row("undo", undo);
     }
-    sheet.row("start", start(request, &outcome.plan));
+    sheet.row("start", start(request, outcome));
     for (_, command) in others(request, outcome) {
         sheet.row("other member", command);
     }
@@ -225,12 +234,17 @@ pub fn undo(plan: &Plan) -> Option<String> {
 }
 
 /// How etcd is started on it, its URLs and certificates left out.
-pub fn start(request: &Request, plan: &Plan) -> String {
+pub fn start(request: &Request, outcome: &Outcome) -> String {
     let data_dir = absolute(&request.data_dir);
-    let mut words = vec!["etcd", "--name", &plan.name, "--data-dir", &data_dir];
+    let name = &outcome.plan.name;
+    let mut words = vec!["etcd", "--name", name, "--data-dir", &data_dir];
     let wal_dir = request.wal_dir.as_deref().map(absolute);
     if let Some(dir) = &wal_dir {
         words.extend(["--wal-dir", dir]);
+    }
+    let quota = quota::needed(db_bytes(outcome)).map(|bytes| bytes.to_string());
+    if let Some(bytes) = &quota {
+        words.extend(["--quota-backend-bytes", bytes]);
     }
     shell::command(words)
 }
@@ -424,7 +438,7 @@ mod tests {
     fn a_member_that_nobody_can_join_is_remarked_on() {
         let old = member(9, "cp 1", "https://10.0.0.1:2380");
         let (mut request, mut outcome) = by_default(vec![old]);
-        let [remark] = &remarks(&request, &outcome.plan)[..] else {
+        let [remark] = &remarks(&request, &outcome)[..] else {
             panic!()
         };
         assert!(remark.what.contains("cp 1 had https://10.0.0.1:2380"));
@@ -434,11 +448,11 @@ mod tests {
         assert!(printed.contains(flags) && printed.contains("--move-aside"));
 
         request.initial_advertise_peer_urls = Some("http://10.0.0.9:2380".into());
-        assert!(remarks(&request, &outcome.plan).is_empty());
+        assert!(remarks(&request, &outcome).is_empty());
         request.initial_advertise_peer_urls = None;
         for old in [vec![], vec![member(9, "cp1", "http://localhost:2380")]] {
             outcome.plan.old_members = old;
-            assert!(remarks(&request, &outcome.plan).is_empty());
+            assert!(remarks(&request, &outcome).is_empty());
             assert!(!text(&request, &outcome).contains("instead"));
         }
     }
@@ -454,7 +468,7 @@ mod tests {
             ..old(4)
         };
         let (mut request, mut outcome) = by_default(vec![old(2), old(1), old(3), learner]);
-        let told = remarks(&request, &outcome.plan);
+        let told = remarks(&request, &outcome);
         assert!(told[1].what.contains("3 members (m1, m2, m3)"), "{told:?}");
         let cluster = "--initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380";
         assert!(told[1].hint.as_ref().unwrap().ends_with(cluster));
@@ -468,7 +482,7 @@ mod tests {
         // Asked for, it is no surprise; what to do with the others is said all the same.
         request.initial_cluster = Some("m1=https://10.0.0.1:2380".into());
         (outcome.plan.members, outcome.plan.member_id) = (vec![old(1)], old(1).id);
-        assert!(remarks(&request, &outcome.plan).is_empty());
+        assert!(remarks(&request, &outcome).is_empty());
         assert!(text(&request, &outcome).contains("etcdctl member add"));
 
         // Names that cannot be told apart give no commands.
@@ -491,6 +505,29 @@ mod tests {
         assert!(printed.contains(&format!("mv {full}/member ")));
         assert!(printed.contains(&format!("chown -R etcd:etcd {full} ")));
         assert!(!printed.contains(" data/") && !printed.contains("--wal-dir wal"));
+    }
+
+    #[test]
+    fn a_db_near_the_quota_is_started_with_a_larger_one() {
+        let (request, mut outcome) = restored();
+        let told = |outcome: &Outcome| {
+            let remarks = remarks(&request, outcome).into_iter();
+            let told = remarks
+                .filter(|remark| remark.what.contains("quota"))
+                .count()
+                == 1;
+            let flag = " --quota-backend-bytes 4294967296\n";
+            assert_eq!(text(&request, outcome).contains(flag), told);
+            assert_eq!(start(&request, outcome).contains(flag.trim()), told);
+            told
+        };
+        outcome.verdict.facts.in_use = 3_000_000_000;
+        assert!(!told(&outcome));
+        outcome.db_bytes = 3_000_000_000;
+        assert!(told(&outcome));
+        // What will be written is known by what is in use.
+        (outcome.db_bytes, outcome.dry_run) = (0, true);
+        assert!(start(&request, &outcome).ends_with("4294967296"));
     }
 
     #[test]
