@@ -6,10 +6,13 @@
 //!
 //! An item that is larger than a page shares its overflow pages with its neighbours, as in a file that bbolt
 //! itself has written: a db must not grow by being restored, or it comes back above its quota. Only what is
-//! larger than [`GATHERED`] stands alone, and goes straight to the file.
+//! larger than 256 KiB stands alone, and goes straight to the file.
+
+mod leaf;
 
 use std::io::{Seek, SeekFrom, Write};
 
+use self::leaf::{GATHERED, Leaf, MAX_COUNT};
 use super::meta::{Meta, NO_FREELIST};
 use super::page::{
     self, BUCKET_LEAF, BranchElement, BucketHeader, ELEMENT, HEADER, LeafElement, MAX_KEY,
@@ -17,12 +20,6 @@ use super::page::{
 };
 use crate::error::{Error, Result};
 use crate::report::printable;
-
-/// Most elements of a page: bbolt keeps the count in 16 bits and splits before it is all ones.
-const MAX_COUNT: usize = 65534;
-
-/// Most bytes of a leaf that is gathered in memory. What is larger wastes at most one page of this many bytes.
-const GATHERED: usize = 256 << 10;
 
 /// Writes one file.
 pub struct Builder<W> {
@@ -51,13 +48,6 @@ struct Tree {
     leaf: Leaf,
     branches: Vec<Branch>,
     last: Option<Vec<u8>>,
-}
-
-#[derive(Default)]
-struct Leaf {
-    elements: Vec<(u32, u32, u32)>,
-    first: Vec<u8>,
-    data: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -137,7 +127,7 @@ impl<W: Write + Seek> Builder<W> {
         match streaming.alone {
             Some(_) => put(&mut self.out, chunk),
             None => {
-                self.tree.leaf.data.extend_from_slice(chunk);
+                self.tree.leaf.value(chunk);
                 Ok(())
             }
         }
@@ -206,7 +196,7 @@ impl<W: Write + Seek> Builder<W> {
 
     fn start(&mut self, flags: u32, key: &[u8], value_len: u64) -> Result<()> {
         self.idle()?;
-        let (ksize, vsize) = sizes(key, value_len)?;
+        let vsize = value_size(key, value_len)?;
         if self.tree.last.as_deref().is_some_and(|last| key <= last) {
             return Err(misuse(&format!("key {} out of order", printable(key))));
         }
@@ -217,25 +207,17 @@ impl<W: Write + Seek> Builder<W> {
         if !self.tree.leaf.takes(size, self.page_size) {
             self.write_leaf()?;
         }
-        let alone = HEADER + size > GATHERED;
-        if alone {
-            let alone = self.start_alone(flags, key, vsize)?;
-            self.streaming = Some(Streaming {
-                left: value_len,
-                alone: Some(alone),
-            });
-        } else {
-            let leaf = &mut self.tree.leaf;
-            if leaf.elements.is_empty() {
-                leaf.first = key.to_vec();
+        let alone = match HEADER + size > GATHERED {
+            true => Some(self.start_alone(flags, key, vsize)?),
+            false => {
+                self.tree.leaf.item(flags, key, vsize);
+                None
             }
-            leaf.elements.push((flags, ksize, vsize));
-            leaf.data.extend_from_slice(key);
-            self.streaming = Some(Streaming {
-                left: value_len,
-                alone: None,
-            });
-        }
+        };
+        self.streaming = Some(Streaming {
+            left: value_len,
+            alone,
+        });
         Ok(())
     }
 
@@ -270,46 +252,25 @@ impl<W: Write + Seek> Builder<W> {
 
     /// Writes the open leaf, if there is anything in it.
     fn write_leaf(&mut self) -> Result<()> {
-        if self.tree.leaf.elements.is_empty() {
+        if self.tree.leaf.is_empty() {
             return Ok(());
         }
         let mut leaf = std::mem::take(&mut self.tree.leaf);
         let id = self.write_leaf_page(&leaf)?;
-        let first = std::mem::take(&mut leaf.first);
-        leaf.elements.clear();
-        leaf.data.clear();
+        let first = leaf.clear();
         self.tree.leaf = leaf;
         self.add_child(0, first, id)
     }
 
     fn write_leaf_page(&mut self, leaf: &Leaf) -> Result<u64> {
-        let size = HEADER + leaf.size();
-        let pages = size.div_ceil(self.page_size);
+        let pages = leaf.bytes().div_ceil(self.page_size);
         let id = self.allocate(pages as u64);
-        let count = leaf.elements.len();
-        let mut page = Vec::with_capacity(HEADER + count * ELEMENT);
-        PageHeader {
-            id,
-            flags: page::LEAF,
-            count: count as u16,
-            overflow: (pages - 1) as u32,
-        }
-        .encode(&mut page);
-        let mut data_at = 0;
-        for (index, &(flags, ksize, vsize)) in leaf.elements.iter().enumerate() {
-            let pos = ((count - index) * ELEMENT + data_at) as u32;
-            LeafElement {
-                flags,
-                pos,
-                ksize,
-                vsize,
-            }
-            .encode(&mut page);
-            data_at += (ksize + vsize) as usize;
-        }
-        put(&mut self.out, &page)?;
-        put(&mut self.out, &leaf.data)?;
-        put(&mut self.out, &vec![0; pages * self.page_size - size])?;
+        put(&mut self.out, &leaf.front(id, pages))?;
+        put(&mut self.out, leaf.data())?;
+        put(
+            &mut self.out,
+            &vec![0; pages * self.page_size - leaf.bytes()],
+        )?;
         Ok(id)
     }
 
@@ -416,35 +377,13 @@ impl<W: Write + Seek> Builder<W> {
     }
 }
 
-impl Leaf {
-    /// Bytes behind the page header.
-    fn size(&self) -> usize {
-        self.elements.len() * ELEMENT + self.data.len()
-    }
-
-    /// Whether an item of `size` bytes goes on this leaf: into the pages that it needs anyway; or beside a single
-    /// item, where the two need fewer pages together. (bbolt never splits below two: `node.go`, minKeysPerPage.)
-    fn takes(&self, size: usize, page_size: usize) -> bool {
-        let held = HEADER + self.size();
-        let together = held + size;
-        let pages = |bytes: usize| bytes.div_ceil(page_size);
-        let room = pages(together) == pages(held);
-        let saves = pages(together) < pages(held) + pages(HEADER + size);
-        self.elements.len() < MAX_COUNT
-            && (room || self.elements.len() < 2 && saves && together <= GATHERED)
-    }
-}
-
-fn sizes(key: &[u8], value_len: u64) -> Result<(u32, u32)> {
-    let ksize = u32::try_from(key.len())
-        .ok()
-        .filter(|size| (1..=MAX_KEY).contains(size));
-    let vsize = u32::try_from(value_len)
-        .ok()
-        .filter(|size| *size <= MAX_VALUE);
-    match (ksize, vsize) {
-        (Some(ksize), Some(vsize)) => Ok((ksize, vsize)),
-        _ => Err(misuse(&format!(
+/// The length of a value that a page can have with this key.
+fn value_size(key: &[u8], value_len: u64) -> Result<u32> {
+    let key_fits = u32::try_from(key.len()).is_ok_and(|size| (1..=MAX_KEY).contains(&size));
+    let vsize = u32::try_from(value_len).ok();
+    match vsize.filter(|size| key_fits && *size <= MAX_VALUE) {
+        Some(vsize) => Ok(vsize),
+        None => Err(misuse(&format!(
             "a key of {} bytes with a value of {value_len}",
             key.len()
         ))),
