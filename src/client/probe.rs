@@ -69,6 +69,9 @@ fn member(target: &Target, index: usize, status: PbStatusResponse) -> Member {
         raft_applied_index: status.raft_applied_index,
         db_size: u64::try_from(status.db_size).unwrap_or(0),
         db_size_in_use: u64::try_from(status.db_size_in_use).unwrap_or(0),
+        db_size_quota: u64::try_from(status.db_size_quota)
+            .ok()
+            .filter(|quota| *quota > 0),
         alarms,
         complaints,
     }

@@ -286,11 +286,25 @@ fn notices(members: &[Member]) -> Vec<String> {
         });
     }
     for member in members {
+        found.extend(nearly_full(member));
         for complaint in &member.complaints {
             found.push(format!("{} reports: {complaint}", member.label()));
         }
     }
     found
+}
+
+/// A db that is about to reach its quota: more than four fifths of it, and no alarm yet.
+fn nearly_full(member: &Member) -> Option<String> {
+    let (size, quota) = (member.db_size, member.db_size_quota?);
+    let percent = u128::from(size) * 100 / u128::from(quota.max(1));
+    let told = member.alarms.iter().any(|alarm| alarm.name == "NOSPACE");
+    (percent >= 80 && !told).then(|| {
+        format!(
+            "the database of {} has {size} bytes, {percent} % of its quota of {quota}: at its quota, the cluster refuses writes",
+            member.label()
+        )
+    })
 }
 
 #[cfg(test)]
@@ -314,6 +328,7 @@ mod tests {
             raft_applied_index: applied,
             db_size: 0,
             db_size_in_use: 0,
+            db_size_quota: None,
             alarms: Vec::new(),
             complaints: Vec::new(),
         }
@@ -472,6 +487,24 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    #[test]
+    fn a_db_near_its_quota_is_told_before_the_alarm_is() {
+        let told = |size, quota, alarms: &[&str]| {
+            let member = Member {
+                db_size: size,
+                db_size_quota: quota,
+                alarms: alarms.iter().map(|name| alarm(name, 10)).collect(),
+                ..member(0, 5)
+            };
+            let notices = survey(vec![Ok(member)]).unwrap().notices;
+            notices.iter().any(|notice| notice.contains("quota of"))
+        };
+        assert!(!told(1000, None, &[]));
+        assert!(!told(799, Some(1000), &[]));
+        assert!(told(800, Some(1000), &[]));
+        assert!(!told(1000, Some(1000), &["NOSPACE"]));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Member {
     pub db_size: u64,
     /// Bytes of it that are in use.
     pub db_size_in_use: u64,
+    /// Bytes that it may have before the cluster refuses writes; `None` before 3.6, and without a limit.
+    pub db_size_quota: Option<u64>,
     /// Alarms of the whole cluster as this member knows them.
     pub alarms: Vec<Alarm>,
     /// What else it complains of, e.g. `etcdserver: no leader`.

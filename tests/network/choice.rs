@@ -12,6 +12,7 @@ use crate::util::fake::{Fake, Manners, Script};
 use crate::util::fill;
 
 per_version! {
+    a_db_near_its_quota_is_told
     alarms_are_told
     a_follower_is_preferred_and_survivors_will_do
 }
@@ -23,6 +24,28 @@ fn raise(server: &Etcd, alarm: AlarmType) {
         options.with_member(member);
         c.alarm(AlarmAction::Activate, alarm, Some(options)).await
     });
+}
+
+/// Since 3.6 a server says what its quota is.
+fn a_db_near_its_quota_is_told(minor: &str) {
+    const QUOTA: i64 = 20 << 20;
+    /// After which a batch is committed, and counts.
+    const BATCH: Duration = Duration::from_millis(100);
+    let server = Etcd::new(minor).quota(QUOTA as u64).start();
+    let mut api = server.api();
+    let told = || save(to(&[&server.url()])).notices;
+    assert_eq!(told(), "");
+    for n in 0.. {
+        if api.status().db_size() * 100 >= QUOTA * 80 {
+            break;
+        }
+        api.put(format!("key-{n}"), fill::noise(n, 1_000_000));
+        std::thread::sleep(BATCH + BATCH / 2);
+    }
+    let tells = !["3.4", "3.5"].contains(&minor);
+    let notices = told();
+    let found = notices.contains(&format!(" % of its quota of {QUOTA}: "));
+    assert_eq!(found, tells, "{notices}");
 }
 
 fn alarms_are_told(minor: &str) {
