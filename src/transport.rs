@@ -210,6 +210,8 @@ mod tests {
         assert!(longer.contains("4064 bytes behind the end"), "{longer}");
         let odd = fault(&trailer(&[0; 33]), right).unwrap();
         assert!(odd.contains("33 bytes behind the last page"), "{odd}");
+        let part = fault(&trailer(&[0; 2048]), right).unwrap();
+        assert!(part.contains("2048 bytes behind the last page"), "{part}");
     }
 
     #[test]

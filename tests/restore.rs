@@ -3,6 +3,7 @@
 mod findings;
 mod owner;
 mod places;
+mod rebuilt;
 mod refusals;
 mod streams;
 

@@ -352,6 +352,18 @@ fn zstd_frames_without_a_manifest() {
         (Layout::Frames, 7)
     );
     assert!(unpack(&archive).unwrap() == plain);
+    // A seek table that says of a frame that nothing is in it.
+    let (first, second) = (frame(&plain[..400_000]), frame(&plain[400_000..]));
+    let entry = |frame: &[u8], decompressed| seek::Entry {
+        compressed: frame.len() as u32,
+        decompressed,
+    };
+    let entries = [entry(&first, 400_000), entry(&second, 0)];
+    let seekable = [&first[..], &second, &seek::encode(&entries).unwrap()].concat();
+    let archive = open(&seekable).unwrap();
+    assert!(unpack(&archive).unwrap() == plain[..400_000]);
+    let told = format!("{:?}", check(&archive).report);
+    assert!(told.contains("zstd -d gives 300000 bytes more"), "{told}");
     let unknown = zstd::encode_all(plain.as_slice(), 1).unwrap();
     let archive = open(&unknown).unwrap();
     assert_eq!((archive.layout(), archive.size()), (Layout::Stream, None));

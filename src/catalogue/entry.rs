@@ -11,7 +11,7 @@ pub use super::fresh::Freshness;
 use super::keep::{Item, Marks};
 use super::records::{Catalogue, Record};
 use super::run;
-use super::scan::{self, Backup, Scan, Stranger};
+use super::scan::{self, Backup, Scan, Strange, Stranger};
 
 /// An archive and its record.
 #[derive(Clone, Debug)]
@@ -64,9 +64,25 @@ pub fn unsound_files<'s>(
     scan: &'s Scan,
     catalogue: &'s Catalogue,
 ) -> impl Iterator<Item = &'s Stranger> {
-    scan.strangers.iter().filter(|stranger| {
+    of_kind(Strange::Unsound, scan, catalogue)
+}
+
+/// Archives, by their names, that could not be read: what is in them nobody knows.
+pub fn unread_files<'s>(
+    scan: &'s Scan,
+    catalogue: &'s Catalogue,
+) -> impl Iterator<Item = &'s Stranger> {
+    of_kind(Strange::Unread, scan, catalogue)
+}
+
+fn of_kind<'s>(
+    kind: Strange,
+    scan: &'s Scan,
+    catalogue: &'s Catalogue,
+) -> impl Iterator<Item = &'s Stranger> {
+    scan.strangers.iter().filter(move |stranger| {
         let known = || catalogue.named(&stranger.file_name()).is_some();
-        stranger.was_a_backup() || stranger.unsound && known()
+        stranger.kind == kind && (stranger.named_by_backup() || known())
     })
 }
 
@@ -77,9 +93,16 @@ pub fn unsound(scan: &Scan, catalogue: &Catalogue) -> Option<String> {
     list(told).map(|files| format!("no archives any more: {files}"))
 }
 
+/// What could not be read, in words.
+pub fn unread(scan: &Scan, catalogue: &Catalogue) -> Option<String> {
+    let files = unread_files(scan, catalogue);
+    let told = files.map(|file| format!("{} ({})", file.file_name(), file.why));
+    list(told).map(|files| format!("archives that cannot be read: {files}"))
+}
+
 /// Pinned archives that are not there any more, in words.
 pub fn missing_pins(scan: &Scan, catalogue: &Catalogue) -> Option<String> {
-    let present = present(scan);
+    let present = present(scan, catalogue);
     let absent = catalogue.absent(&present);
     let pinned = absent.filter(|(_, record)| record.pinned.is_some());
     let files = pinned.map(|(id, record)| record.file.clone().unwrap_or_else(|| id.to_owned()));
@@ -96,12 +119,12 @@ pub fn suspicious(entries: &[Entry]) -> Option<String> {
     list(told).map(|files| format!("suspicious until `unpin FILE` accepts it: {files}"))
 }
 
-/// The ids of the archives that are there.
-pub fn present(scan: &Scan) -> BTreeSet<String> {
-    scan.backups
-        .iter()
-        .map(|backup| backup.id.clone())
-        .collect()
+/// The ids of the archives that are there, those that cannot be read included.
+pub fn present(scan: &Scan, catalogue: &Catalogue) -> BTreeSet<String> {
+    let unread = unread_files(scan, catalogue);
+    let unread = unread.filter_map(|file| catalogue.named(&file.file_name()));
+    let read = scan.backups.iter().map(|backup| backup.id.as_str());
+    read.chain(unread).map(str::to_owned).collect()
 }
 
 /// The first few, and how many there are.

@@ -436,6 +436,8 @@ mod tests {
             "1: over size",
         ];
         assert_eq!(fates(&items, &room(399), 9), expected);
+        // What just fits stays.
+        assert_eq!(fates(&items, &room(400), 9)[4], "1: no keep rule given");
         let plan = decide(&items, &room(0), good(9).at);
         let removed: Vec<_> = plan.removed().map(|d| d.item.revision).collect();
         assert_eq!(removed, [1, 3]);

@@ -315,6 +315,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/null", dir.path().join(NAME)).unwrap();
         assert!(DirLock::attempt(dir.path(), &me("backup")).is_err());
+        // Nor is a file made where a planted link leads to.
+        let (planted, elsewhere) = (tempfile::tempdir().unwrap(), dir.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, planted.path().join(NAME)).unwrap();
+        assert!(DirLock::attempt(planted.path(), &me("backup")).is_err());
+        assert!(!elsewhere.exists());
         assert!(DirLock::attempt(&dir.path().join("missing"), &me("backup")).is_err());
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::lock::{self, DirLock};
 use super::records;
 use crate::archive::{self, Archive, Compression, Manifest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::io::{Image, dirs, staged};
 use crate::limits::Limits;
 
@@ -83,8 +83,19 @@ pub struct Stranger {
     pub path: PathBuf,
     /// Why it is none.
     pub why: String,
-    /// It is a file, it could be read, and what is in it is no archive.
-    pub unsound: bool,
+    /// What that says of it.
+    pub kind: Strange,
+}
+
+/// What can be said of a [`Stranger`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strange {
+    /// It never was an archive: a link, a directory.
+    Foreign,
+    /// It is a file, and what the disk has of it is no archive.
+    Unsound,
+    /// Nobody can tell: it may not be read, or this machine or this program cannot do it.
+    Unread,
 }
 
 impl Stranger {
@@ -93,16 +104,16 @@ impl Stranger {
         file_name(&self.path)
     }
 
-    /// It is named as `backup` names them, and nothing of an archive is left.
-    pub fn was_a_backup(&self) -> bool {
-        self.unsound && named_by_backup(&self.file_name())
+    /// It is named as `backup` names them.
+    pub fn named_by_backup(&self) -> bool {
+        named_by_backup(&self.file_name())
     }
 }
 
 /// Why a file is no backup.
 struct Reject {
     why: String,
-    unsound: bool,
+    kind: Strange,
 }
 
 /// Looks at every file of a directory. `Error::failed` when the directory cannot be read; a file that cannot
@@ -124,9 +135,9 @@ pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan> {
         match looked {
             Ok(Some(backup)) => add(&mut by_id, backup),
             Ok(None) => {}
-            Err(Reject { why, unsound }) => {
+            Err(Reject { why, kind }) => {
                 let path = path.clone();
-                found.strangers.push(Stranger { path, why, unsound });
+                found.strangers.push(Stranger { path, why, kind });
             }
         }
     }
@@ -185,6 +196,13 @@ pub fn named_by_backup(name: &str) -> bool {
         digits(date) && digits(time) && (date.len(), time.len()) == (8, 6)
     });
     dated && revision.split('-').count() <= 2 && revision.split('-').all(digits)
+}
+
+/// A disk that cannot give back what it has is damage; a file that may not be read, or no memory to read it, is none.
+pub fn is_damage(error: &Error) -> bool {
+    let disk = rustix::io::Errno::IO.raw_os_error();
+    let code = error.io_source().and_then(std::io::Error::raw_os_error);
+    error.kind() == Kind::Damaged || code == Some(disk)
 }
 
 /// The name of a file in its directory; what is not UTF-8 is replaced.
@@ -247,12 +265,16 @@ fn look_at_all(paths: &[PathBuf], limits: &Limits) -> Vec<Looked> {
 /// What a file is: a backup, nothing that would be taken for one, or why it is none.
 fn look(path: &Path, limits: &Limits) -> Looked {
     let suspect = looks_like_one(path);
-    let reject = |why: String, unsound| match suspect {
-        true => Err(Reject { why, unsound }),
+    let reject = |why: String, kind| match suspect {
+        true => Err(Reject { why, kind }),
         false => Ok(None),
     };
-    let none = |why: String| reject(why, false);
-    let unsound = |why: String| reject(why, true);
+    let none = |why: String| reject(why, Strange::Foreign);
+    let unsound = |why: String| reject(why, Strange::Unsound);
+    let failed = |e: Error| match is_damage(&e) {
+        true => unsound(e.to_string()),
+        false => reject(e.to_string(), Strange::Unread),
+    };
     match path.symlink_metadata() {
         Ok(found) if found.is_file() => {}
         Ok(found) if found.is_symlink() => return none("a symbolic link".into()),
@@ -267,12 +289,12 @@ fn look(path: &Path, limits: &Limits) -> Looked {
         Ok((image, Some(Compression::Zstd))) => image,
         Ok((image, _)) if image.is_empty() => return unsound("empty".into()),
         Ok(_) => return unsound("not an archive of this program".into()),
-        Err(e) => return none(e.to_string()),
+        Err(e) => return failed(e),
     };
     let bytes = image.len();
     let archive = match Archive::open(image, limits) {
         Ok(archive) => archive,
-        Err(e) => return unsound(e.to_string()),
+        Err(e) => return failed(e),
     };
     let findings = archive.findings();
     // A backup that rots is one to look at, even where the rot can be done without.
@@ -291,7 +313,7 @@ fn look(path: &Path, limits: &Limits) -> Looked {
         Err(_) => {
             return Err(Reject {
                 why: "its manifest has no time that can be read".into(),
-                unsound: true,
+                kind: Strange::Unsound,
             });
         }
     };

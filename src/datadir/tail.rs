@@ -203,6 +203,17 @@ mod tests {
         assert_eq!(found, (2, 2));
     }
 
+    /// As a power cut leaves it: etcd, too, goes on from the last whole record.
+    #[test]
+    fn a_torn_log_has_what_is_whole_in_it() {
+        let put = request(4);
+        let entries = [(1, ENTRY_NORMAL, &put[..]), (2, ENTRY_NORMAL, &put)];
+        let log = log(&entries, 2);
+        // The state is lost, which said what is committed.
+        let torn = &log[..log.len() - 3];
+        assert_eq!(tail(torn, 0, Change::Keys).unwrap(), (2, 0));
+    }
+
     #[test]
     fn a_damaged_log_tells_nothing() {
         let mut log = log(&[(1, ENTRY_NORMAL, &request(4))], 1);

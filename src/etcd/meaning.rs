@@ -54,15 +54,12 @@ impl<'l> Meaning<'l> {
         &self.keyspace.counts
     }
 
-    /// Ends the pass: facts about the content, and findings.
-    pub fn finish(mut self) -> (Facts, Report) {
+    /// Ends the pass: facts about the content, and findings. What is missing is one only if the pass came to the
+    /// end of the `whole` db.
+    pub fn finish(mut self, whole: bool) -> (Facts, Report) {
         for required in ["key", "meta"] {
-            if !self
-                .facts
-                .buckets
-                .iter()
-                .any(|bucket| bucket.name == required)
-            {
+            let found = |bucket: &BucketFacts| bucket.name == required;
+            if whole && !self.facts.buckets.iter().any(found) {
                 self.report.error(
                     Place::file(),
                     format!("bucket {required} is missing: no server starts without it"),
@@ -88,8 +85,8 @@ impl<'l> Meaning<'l> {
         self.facts.kubernetes = counts.kubernetes;
         self.facts.members.sort_by_key(|member| member.id);
         self.facts.total_entries = self.facts.buckets.iter().map(|bucket| bucket.entries).sum();
-        buckets::finish(&mut self.facts, &self.marks, &mut self.report);
-        if counts.last_marker > self.facts.compact_revision.unwrap_or(0) {
+        buckets::finish(&mut self.facts, &self.marks, whole, &mut self.report);
+        if whole && counts.last_marker > self.facts.compact_revision.unwrap_or(0) {
             self.report.error(
                 Place::bucket(keyspace::BUCKET).at_key(format!("{}/0", counts.last_marker)),
                 "record without a value; a bump would have marked its revision as compacted",
@@ -292,7 +289,7 @@ mod tests {
             }
             meaning.bucket_end().unwrap();
         }
-        let (_, report) = meaning.finish();
+        let (_, report) = meaning.finish(true);
         report.listed().iter().map(ToString::to_string).collect()
     }
 
@@ -317,7 +314,7 @@ mod tests {
         meaning.value(&[0; 5]).unwrap();
         meaning.value(&[0; 3]).unwrap();
         meaning.item_end().unwrap();
-        let (facts, _) = meaning.finish();
+        let (facts, _) = meaning.finish(true);
         assert_eq!(facts.hash, crc32c::crc32c(b"metaterm\0\0\0\0\0\0\0\0"));
         assert_eq!((facts.total_entries, facts.term), (1, Some(0)));
     }

@@ -122,8 +122,10 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
     let found = scan::scan(&request.dir, limits)?;
     let catalogue = Catalogue::load(&request.dir)?;
     // Whoever read archives has told it before it was mended.
-    let problem = catalogue.problem();
-    warnings.extend(problem.filter(|_| request.reread == Reread::None));
+    if request.reread == Reread::None {
+        warnings.extend(catalogue.problem());
+        warnings.extend(entry::unread(&found, &catalogue));
+    }
     warnings.extend(entry::missing_pins(&found, &catalogue));
     let entries = entry::entries(&found, &catalogue);
     warnings.extend(entry::suspicious(&entries));
@@ -203,6 +205,11 @@ fn reread(
         }
     };
     let mut readings = unsound(&found, &mut catalogue);
+    let unread = entry::unread_files(&found, &catalogue);
+    readings.extend(unread.map(|stranger| Reading {
+        file: stranger.file_name(),
+        end: End::Unreadable(stranger.why.clone()),
+    }));
     let missing = missing(&found, &mut catalogue, request.reread);
     if missing.is_some() || !readings.is_empty() {
         record(&mut catalogue);
@@ -255,7 +262,7 @@ fn missing(found: &Scan, catalogue: &mut Catalogue, reread: Reread) -> Option<St
     if reread != Reread::Full {
         return None;
     }
-    let present = entry::present(found);
+    let present = entry::present(found, catalogue);
     let absent = catalogue.absent(&present);
     let new = absent.filter(|(_, record)| record.missed.is_none() && record.damaged.is_none());
     let new: Vec<(String, String)> = new
@@ -303,7 +310,7 @@ fn read(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<End> 
     });
     match verified {
         Err(e) if e.kind() == Kind::Interrupted => Err(e),
-        Err(e) if is_damage(&e) => Ok(End::Damaged(e.to_string())),
+        Err(e) if scan::is_damage(&e) => Ok(End::Damaged(e.to_string())),
         Err(e) => Ok(End::Unreadable(e.to_string())),
         Ok(verified) => {
             let verdict = verified.into_verdict();
@@ -318,13 +325,6 @@ fn read(entry: &Entry, limits: &Limits, observer: &dyn Observer) -> Result<End> 
             })
         }
     }
-}
-
-/// A disk that cannot give back what it has is damage; a file that may not be read, or no memory to read it, is none.
-fn is_damage(error: &Error) -> bool {
-    let disk = rustix::io::Errno::IO.raw_os_error();
-    let code = error.io_source().and_then(std::io::Error::raw_os_error);
-    error.kind() == Kind::Damaged || code == Some(disk)
 }
 
 /// What memory has of the file says nothing of the disk. Advice that is not taken costs proof, not data.

@@ -49,7 +49,7 @@ pub(super) fn walk_meaning(
         lost: None,
     };
     let walked = walk::check(db, limits, observer, &mut pass)?;
-    let (mut facts, meaning) = pass.meaning.finish();
+    let (mut facts, meaning) = pass.meaning.finish(!walked.broke_off);
     facts.page_size = db.meta().page_size;
     facts.size = db.size();
     facts.in_use = walked.pages_in_use.saturating_mul(db.page_size());

@@ -443,6 +443,14 @@ fn torn_tails_are_told_from_damage() {
     zeroed[1536] ^= 1;
     zeroed[1025] = 1;
     assert!(matches!(end(&zeroed), End::Corrupt(_)));
+    // Nothing is torn where the log went on in another segment.
+    let mut hole = wal.clone();
+    hole[1024..1536].fill(0);
+    let (_, log) = read_all(&[&hole, &wal], 300);
+    assert_eq!(
+        (log.good_until, corruption(&log).contains("has CRC")),
+        (good, true)
+    );
     let mut gap = wal.clone();
     gap[56..64].fill(0);
     assert_eq!(end(&gap), End::Torn(Tear::Gap { data_at: 64 }));

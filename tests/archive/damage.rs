@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::site::{ARCHIVE, LARGE, Site, packed, parts};
+use crate::hostile::house::{self, House};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::tree::names;
@@ -275,4 +276,28 @@ fn a_damaged_frame_in_a_free_region() {
         output.expect(costs != none || !none, "one or the other");
     }
     assert!(harmless > 5, "{harmless} frames were free");
+}
+
+/// A value of many frames, one of them lost: what is known of it ends there, and so does all that is made of it.
+#[test]
+fn a_value_that_breaks_off() {
+    let mut content = house::content(4096);
+    let mut buckets = content.iter_mut();
+    let (_, keys) = buckets.find(|(name, _)| name == b"key").unwrap();
+    let value = fill::noise(7, 6 << 20);
+    keys.push(house::put(11, 0, b"long", 11, 1, &value, 0));
+    let snapshot = House::of(&content, 4096).file.sealed();
+    let mut archive = packed(&snapshot);
+    let middle = archive.len() / 2;
+    archive[middle] ^= 0x10;
+    let site = Site::with("x.zst", &archive);
+    // Nobody knows what comes after it: that it is missing would not be true.
+    site.run(&["verify", "x.zst"])
+        .code(3)
+        .stdout_has("structure damaged, meaning unchecked")
+        .stderr_has("1 of 7 live keys cannot be reached")
+        .stderr_lacks("bucket meta is missing")
+        .stderr_lacks("consistent_index");
+    site.run(&["restore", "x.zst", "--data-dir", "y"]).code(3);
+    assert_eq!(names(site.dir()), ["x.zst"]);
 }

@@ -35,7 +35,7 @@ fn a_newer_format_names_the_version_that_reads_it() {
 
 #[test]
 fn what_the_manifest_says_must_be_inside() {
-    let lies: [(&str, Lie); 9] = [
+    let lies: [(&str, Lie); 11] = [
         ("revision", |m| m.etcd.revision += 1),
         ("live keys", |m| m.etcd.live_keys -= 1),
         ("total keys", |m| m.etcd.total_keys += 1),
@@ -45,6 +45,10 @@ fn what_the_manifest_says_must_be_inside() {
         ("trailer", |m| m.snapshot.trailer = false),
         ("page size", |m| m.snapshot.page_size = 8192),
         ("compacted revision", |m| m.etcd.compacted_revision = 5),
+        ("storage version", |m| {
+            m.etcd.storage_version = Some("9.9.0".into())
+        }),
+        ("in use", |m| m.etcd.in_use -= 4096),
     ];
     let (manifest, frames) = parts(&packed(&SMALL));
     for (what, lie) in lies {

@@ -1,7 +1,7 @@
 //! What was compressed once more: by who moved it, by a file system that was told to, by mistake.
 
 use super::filter;
-use super::site::{ARCHIVE, LARGE, SMALL, Site, packed};
+use super::site::{ARCHIVE, LARGE, SMALL, Site, assemble, packed, parts};
 use crate::util::tree::names;
 
 /// Compressed once more, by whom; zstd with and without the size in its header.
@@ -92,6 +92,24 @@ fn damage_inside_is_told_as_ever() {
         site.run(&["unpack", "input", "y"]).code(3);
         assert_eq!(names(site.dir()), ["input"]);
     }
+}
+
+/// What can be done without in the outer layer is told all the same.
+#[test]
+fn a_flaw_of_the_outer_layer_is_told() {
+    let inner = filter("gzip", &["-c"], &SMALL);
+    let size = format!("--stream-size={}", inner.len());
+    let (mut manifest, _) = parts(&packed(&SMALL));
+    manifest.snapshot.size = inner.len() as u64;
+    let mut outer = assemble(manifest, &[filter("zstd", &["-c", &size], &inner)]);
+    let format = outer.windows(9).rposition(|it| it == b"\"format\":");
+    outer[format.unwrap() + 1] ^= 1;
+    let site = Site::with("input", &outer);
+    site.run(&["verify", "input"])
+        .ok()
+        .stdout_has("snapshot in gzip, zstd-compressed")
+        .stderr_has("the manifest has CRC-32")
+        .stderr_has("no sound manifest in front of the seek table");
 }
 
 /// An archive does not get smaller: what grows like this is no archive, and must not fill a disk.

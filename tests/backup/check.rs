@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::site::{Site, text};
 use crate::util::process::Output;
 use crate::util::run::Rescue;
+use crate::util::strace;
 
 /// A site with one backup of now.
 #[track_caller]
@@ -240,6 +241,40 @@ fn an_archive_that_lost_its_end_counts_no_more() {
         std::fs::write(site.at(&file), cut).unwrap();
         late(&site, &[], "the newest verified backup is 30h old");
     }
+    // Whole as what is in it may be: whoever reads it again hears of it.
+    std::fs::write(site.at(&file), &bytes[..bytes.len() - 1]).unwrap();
+    let full = site.verb("check").arg("--full").run().code(6);
+    full.stdout_has(&format!("DAMAGED             {file}"))
+        .stdout_has("2, 1 good, 1 damaged");
+}
+
+/// From the disk and not from memory; and what the disk cannot give back is damage, what the machine cannot do is not.
+#[test]
+fn a_disk_that_cannot_read_an_archive_any_more() {
+    let (site, file) = with_one();
+    let full = site.verb("check").arg("--full");
+    let (output, calls) = strace::trace(&full, "fadvise64,pread64", &[]);
+    output.ok();
+    let archive = site.at(&file);
+    let mut ours = calls.iter().filter(|call| call.mentions(&archive));
+    let dropped = ours.find(|call| call.is("fadvise64") && call.args.contains("DONTNEED"));
+    assert!(dropped.is_some_and(|call| call.worked()), "{calls:?}");
+    let read = ours.find(|call| call.is("pread64")).unwrap();
+    // The directory is looked at on threads, which count their reads for themselves: they fail, too.
+    strace::inject(&full, &[read.inject_from("error=ENOMEM")])
+        .code(6)
+        .stdout_has(&format!("NOT READ            {file}"))
+        .stdout_has("0 good, 0 damaged, 1 not read")
+        .stdout_has("Cannot allocate memory")
+        .stderr_lacks("not there any more");
+    // Nothing of it stays.
+    site.verb("check").run().ok().stderr_is("");
+    let disk = strace::inject(&full, &[read.inject_from("error=EIO")]).code(6);
+    disk.stdout_has(&format!("DAMAGED             {file}"));
+    site.verb("check")
+        .run()
+        .code(6)
+        .stderr_has("none of 1 archives");
 }
 
 #[test]
@@ -254,7 +289,7 @@ fn a_sample_comes_to_all_of_them_in_turn() {
     }
     let sample = |number: &str| -> Vec<String> {
         let run = site.verb("check").args(["--sample", number, "-w=json"]);
-        let document = run.run().ok().json();
+        let document = run.run().json();
         let readings = document["readings"].as_array().unwrap().iter();
         readings.map(|reading| text(&reading["file"])).collect()
     };
@@ -267,6 +302,15 @@ fn a_sample_comes_to_all_of_them_in_turn() {
     assert_eq!(sample("9").len(), 3);
     let listed = site.listed(&first[0]);
     assert_eq!(listed["verifiedHow"], "check");
+    // A damaged one has its turn like the others.
+    let path = site.at(&first[0]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 4;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&path, bytes).unwrap();
+    site.verb("check").arg("--full").run().code(3);
+    let turns = [sample("1"), sample("1"), sample("1")].concat();
+    assert_eq!(turns.iter().filter(|it| **it == first[0]).count(), 1);
     site.verb("check")
         .args(["--sample=1", "--full"])
         .run()

@@ -62,6 +62,41 @@ fn a_stream_that_is_cut_goes_on_with_the_next_member() {
     }
     site.verb("check").arg("--full").run().ok();
     assert_eq!(site.list()["totals"]["verified"], 2);
+    // Both of them have told of an alarm; it is one.
+    fill::alarm(&mut server.api());
+    proxy.cut_after(10_000);
+    site.backup(&format!("{cut},{whole}")).run().ok();
+    let report = site.report();
+    let warnings = report["warnings"].as_array().unwrap().iter();
+    let alarms = warnings.filter(|text| text.to_string().contains("NOSPACE"));
+    assert_eq!(
+        (failovers(&site).len(), alarms.count()),
+        (1, 1),
+        "{report:#}"
+    );
+}
+
+/// That is no fault of the member, and no other is asked.
+#[test]
+fn a_run_whose_time_is_up_goes_on_with_nobody() {
+    let stalling = |member, applied| {
+        Fake::start(Script {
+            member_id: member,
+            applied,
+            snapshot: vec![good(&image())[0].clone(), Step::Stall],
+            ..Script::default()
+        })
+    };
+    let (first, second) = (stalling(11, 1000), stalling(12, 900));
+    let endpoints = format!("{},{}", first.endpoint(), second.endpoint());
+    let site = Site::new();
+    let before = site.tree();
+    let late = ["--timeout=2s", "--idle-timeout=60s"];
+    let output = site.backup(&endpoints).args(late).run();
+    failed(&site, &before, output, 5, "save")
+        .stderr_has("not done within 2s")
+        .stderr_lacks("trying");
+    assert_eq!(failovers(&site), []);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::site::Site;
+use super::site::{CATALOGUE, Site};
 use crate::crash::kill::worth_a_kill;
 use crate::util::etcd::Etcd;
 use crate::util::process::Output;
@@ -181,6 +181,9 @@ fn any_call_of_a_backup_fails() {
                 let output = worn.hit(&call, &format!("error={error}"));
                 let state = worn.sound(&when);
                 let mut found = told(&worn, &output, state);
+                if call.is("fsync") && output.code == Some(0) {
+                    found.push("a sync that failed is not told".into());
+                }
                 // What cannot be removed stays.
                 if !call.is("unlink") {
                     found.extend(worn.leftovers().iter().map(|name| format!("left: {name}")));
@@ -258,4 +261,24 @@ fn told(worn: &Worn, output: &Output, state: State) -> Vec<String> {
         wrong.push(format!("exit code {} in the report", report["exitCode"]));
     }
     wrong
+}
+
+/// The catalogue comes first, and must not go on speaking of what never got its name.
+#[test]
+fn a_backup_that_gets_no_name_is_forgotten() {
+    let worn = Worn::new(false);
+    let catalogue = || -> Value {
+        serde_json::from_slice(&std::fs::read(worn.site.at(CATALOGUE)).unwrap()).unwrap()
+    };
+    let (output, calls) = strace::trace(&worn.run(), CHANGING, &[]);
+    output.ok();
+    let made = worn
+        .site
+        .at(&super::site::text(&worn.site.report()["saved"]["file"]));
+    worn.reset();
+    let before = catalogue();
+    let named = |call: &&Call| call.is("linkat") && call.mentions(&made);
+    let named = calls.iter().find(named).unwrap();
+    strace::inject(&worn.run(), &[named.inject("error=EIO")]).code(1);
+    assert_eq!(catalogue()["records"], before["records"]);
 }

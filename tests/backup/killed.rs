@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::faults::{State, Worn};
-use super::site::Site;
+use super::site::{Site, with_one};
 use crate::util::etcd::Etcd;
 use crate::util::fake::{Fake, Script, Step, good, image};
 use crate::util::fill;
@@ -197,4 +197,18 @@ fn what_it_removed_is_told_and_what_lives_is_left() {
         .wait(TIMEOUT)
         .signal(15)
         .within(Duration::from_secs(60));
+}
+
+/// A mount point cannot be removed.
+#[test]
+fn a_leftover_that_stays_is_told() {
+    let (site, server, _) = with_one();
+    let left = site.at(".etcd.db.zst.partial-1-0000dead");
+    std::fs::write(&left, "x").unwrap();
+    let namespace = Namespace::new(&format!("mount --bind '{0}' '{0}'", left.display()));
+    let told = "what a killed run left takes room";
+    let output = namespace.run(&site.backup(&server.url())).ok();
+    output.stderr_has("cannot remove").stderr_has(told);
+    let warnings = site.report()["warnings"].to_string();
+    assert!(warnings.contains(told), "{warnings}");
 }

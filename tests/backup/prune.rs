@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::site::{CATALOGUE, Site, text};
 use crate::util::etcd::Etcd;
 use crate::util::run::rescue;
+use crate::util::strace::{self, Call};
 
 /// One of now, and the same of 1 to `days` days ago, all proved.
 #[track_caller]
@@ -184,7 +185,8 @@ fn a_lost_catalogue_costs_no_backup() {
     let output = site.verb("prune").arg("--keep-last=1").run().ok();
     output
         .stdout_has("removed 0 backups")
-        .stdout_has("not verified");
+        .stdout_has("not verified")
+        .stderr_has(CATALOGUE);
     assert_eq!(site.files().len(), 4);
     site.verb("check")
         .run()
@@ -229,4 +231,39 @@ fn the_last_that_is_proved_stays_whatever_is_newer() {
         .ok();
     let left = site.files();
     assert_eq!(left, ["tomorrow.db.zst", &file, "zzz.db.zst"], "{left:?}");
+}
+
+/// Otherwise a power cut could bring it back, and nobody would know any more whose it is.
+#[test]
+fn a_removal_is_on_the_disk_before_the_record_goes() {
+    let server = Etcd::new("3.7").start();
+    server.api().put("key", "value");
+    let site = Site::new();
+    let old = site.at(&site.made(&server.url()));
+    server.api().put("key", "another");
+    site.made(&server.url());
+    let prune = site.verb("prune").arg("--keep-last=1");
+    let (output, calls) = strace::trace(&prune, strace::CHANGING, &[]);
+    output.ok().stdout_has("removed 1 backup");
+    let place = |what: &dyn Fn(&Call) -> bool| calls.iter().position(what).unwrap();
+    let removed = place(&|call| call.name.starts_with("unlink") && call.mentions(&old));
+    let recorded =
+        place(&|call| call.name.starts_with("rename") && call.mentions(&site.at(CATALOGUE)));
+    let synced = calls[removed..recorded].iter().any(|call| {
+        call.is("fsync") && call.worked() && call.open_file().as_deref() == Some(site.dir())
+    });
+    assert!(synced, "{:?}", &calls[removed..recorded]);
+}
+
+/// What went is told, and so is that nobody wrote it down.
+#[test]
+fn a_removal_that_cannot_be_recorded_is_told() {
+    let (site, _server, file) = of_days(2);
+    let prune = site.verb("prune").args(["--keep-last=1", "-w=json"]);
+    let full = ["inject=rename,renameat,renameat2:error=EIO".to_owned()];
+    let output = strace::inject(&prune, &full).code(1);
+    output
+        .stderr_has(CATALOGUE)
+        .stderr_has("Input/output error");
+    assert_eq!(site.files(), [file]);
 }

@@ -10,6 +10,7 @@ use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::mount::Namespace;
 use crate::util::run::rescue;
+use crate::util::strace;
 
 fn server() -> Etcd {
     let server = Etcd::new("3.7").start();
@@ -135,6 +136,12 @@ fn pins_outlive_the_catalogue() {
         prune.stdout_has("removed 0 backups").stdout_has("pinned");
         site.verb("check").run().ok().stderr_is("");
     }
+    // Nor does it take a file system with links to keep the one before.
+    let before = std::fs::read(&catalogue).unwrap();
+    let sample = site.verb("check").arg("--sample=1");
+    strace::inject(&sample, &["inject=link,linkat:error=EPERM".to_owned()]).ok();
+    assert_ne!(std::fs::read(&catalogue).unwrap(), before);
+    assert_eq!(std::fs::read(site.at(OLD_CATALOGUE)).unwrap(), before);
     // Without both of them a person is told what is gone.
     for name in [CATALOGUE, OLD_CATALOGUE] {
         std::fs::write(site.at(name), "{").unwrap();

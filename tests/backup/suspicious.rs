@@ -3,7 +3,7 @@
 use etcd_client::DeleteOptions;
 use serde_json::Value;
 
-use super::site::{Site, text};
+use super::site::{CATALOGUE, OLD_CATALOGUE, Site, text};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::process::Output;
@@ -186,4 +186,18 @@ fn more_than_half_of_the_keys_are_gone() {
         &["live keys fell by more than half, from 60 to 29"],
     );
     assert_eq!(site.files().len(), 5);
+}
+
+/// A catalogue that was made anew knows no backup that was made: the archives say what was in them.
+#[test]
+fn a_lost_catalogue_does_not_hide_it() {
+    let (site, _server) = with_three();
+    for name in [CATALOGUE, OLD_CATALOGUE] {
+        std::fs::remove_file(site.at(name)).unwrap();
+    }
+    site.verb("check").arg("--full").run().ok();
+    let other = Etcd::new("3.7").start();
+    fill::bulk(&mut other.api(), "key/", 400, 100);
+    let output = site.backup(&other.url()).run();
+    odd(&site, output, &["the cluster id changed from "]);
 }

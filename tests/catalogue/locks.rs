@@ -7,6 +7,9 @@ use etcd_rescue::catalogue::lock::{Attempt, DirLock, Holder, NAME};
 use etcd_rescue::error::Kind;
 
 use crate::util::process::{self, eventually};
+use crate::util::run::Rescue;
+use crate::util::strace;
+use crate::util::tools::TIMEOUT;
 use crate::util::{must_have, temp_dir};
 
 fn attempt(dir: &std::path::Path) -> Attempt {
@@ -43,4 +46,38 @@ fn the_kernel_decides_and_not_the_note() {
     eventually("it is free", || {
         matches!(attempt(dir.path()), Attempt::Locked(_))
     });
+}
+
+/// It opened the file, and somebody removed that before it had the lock: two would hold two files of one name.
+#[test]
+fn a_file_that_is_not_in_its_place_any_more_is_no_lock() {
+    let dir = temp_dir();
+    let lock = dir.path().join(NAME);
+    let prune = Rescue::new(["prune", "--keep-last=1"]).arg(dir.path());
+    let slow = ["inject=flock:delay_enter=5000000:when=1".to_owned()];
+    let late = strace::inject_and_spawn(&prune, &slow);
+    eventually("it has opened the file", || lock.exists());
+    std::fs::remove_file(&lock).unwrap();
+    let Attempt::Locked(_first) = attempt(dir.path()) else {
+        panic!("it was too fast");
+    };
+    let held = format!("is in use by pid {} on ", std::process::id());
+    late.wait(TIMEOUT).code(4).stderr_has(&held);
+}
+
+/// Without locks of the kernel the note is all there is; with them it may be missing.
+#[test]
+fn a_note_that_cannot_be_written_is_no_lock() {
+    let dir = temp_dir();
+    let lock = dir.path().join(NAME);
+    let prune = Rescue::new(["prune", "--keep-last=1"]).arg(dir.path());
+    let (output, calls) = strace::trace(&prune, "write", &[]);
+    output.ok();
+    let note = calls.iter().find(|call| call.mentions(&lock)).unwrap();
+    let (full, without) = (note.inject("error=ENOSPC"), "inject=flock:error=ENOLCK");
+    strace::inject(&prune, std::slice::from_ref(&full)).ok();
+    strace::inject(&prune, &[full, without.to_owned()])
+        .code(1)
+        .stderr_has("cannot write")
+        .stderr_has(NAME);
 }

@@ -12,7 +12,7 @@ use etcd_rescue::catalogue::entry::{self, Freshness};
 use etcd_rescue::catalogue::keep::{self, Count, Policy};
 use etcd_rescue::catalogue::lock::{Attempt, DirLock, Holder};
 use etcd_rescue::catalogue::records::{Catalogue, How};
-use etcd_rescue::catalogue::scan::{self, Scan};
+use etcd_rescue::catalogue::scan::{self, Scan, Strange};
 use etcd_rescue::error::Kind;
 use etcd_rescue::limits::Limits;
 use jiff::{SignedDuration, Timestamp};
@@ -156,6 +156,75 @@ fn names_mean_nothing_and_ends_everything() {
     }
 }
 
+/// Of two files of one backup the whole one stands for it, whatever their names.
+#[test]
+fn a_copy_that_is_whole_stands_for_one_that_is_not() {
+    let dir = temp_dir();
+    let whole = archive("backup", 5);
+    let broken = [&whole[..900], &whole[1_000..]].concat();
+    for (name, bytes) in [("a.zst", &broken), ("b.zst", &whole), ("c.zst", &broken)] {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let found = scanned(dir.path());
+    let [backup] = &found.backups[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (backup.file_name(), &backup.flaw, backup.bytes),
+        ("b.zst".into(), &None, whole.len() as u64)
+    );
+    assert_eq!(names(&backup.copies), ["a.zst", "c.zst"]);
+}
+
+/// This program cannot read it, and that says nothing of the disk.
+#[test]
+fn what_a_newer_program_made_is_no_damage() {
+    let dir = temp_dir();
+    let mut writer = Writer::new(Vec::new(), Options::default()).unwrap();
+    writer.write_all(&[7; 9_000]).unwrap();
+    let (mut bytes, written) = writer.finish_frames().unwrap();
+    let mut manifest = manifest("backup", 5, written.size, written.frames);
+    manifest.format += 1;
+    bytes.extend(archive::tail(&manifest).unwrap());
+    let name = "etcd-20260921T000005Z-rev5.db.zst";
+    std::fs::write(dir.path().join(name), bytes).unwrap();
+    let found = scanned(dir.path());
+    let [stranger] = &found.strangers[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(stranger.kind, Strange::Unread);
+    let mut catalogue = Catalogue::default();
+    catalogue.entry("aa").file = Some(name.to_owned());
+    catalogue.entry("aa").pin(at(1));
+    assert_eq!(entry::unsound(&found, &catalogue), None);
+    assert_eq!(entry::missing_pins(&found, &catalogue), None);
+    let told = entry::unread(&found, &catalogue).unwrap();
+    assert!(told.contains("this program reads up to"), "{told}");
+    assert_eq!(entry::totals(&[], &found, &catalogue).damaged, 0);
+}
+
+/// People copy archives under names that look like ours; the one that goes is the one that was made.
+#[test]
+fn of_copies_that_look_like_backups_the_one_that_was_made_is_ours() {
+    let dir = temp_dir();
+    let whole = archive("backup", 5);
+    let copies = ["a", "b", "c"].map(|name| format!("{name}-20260921T000005Z-rev5.db.zst"));
+    for name in &copies {
+        std::fs::write(dir.path().join(name), &whole).unwrap();
+    }
+    let found = scanned(dir.path());
+    let backup = &found.backups[0];
+    for made in &copies {
+        let mut catalogue = Catalogue::default();
+        let vitals = Vitals::of(&backup.manifest);
+        catalogue.made((&backup.id, made), vitals, at(100), Vec::new());
+        let entries = entry::entries(&found, &catalogue);
+        assert_eq!(entries[0].own_path(), Some(&*dir.path().join(made)));
+        let totals = entry::totals(&entries, &found, &catalogue);
+        assert_eq!((totals.verified, totals.bytes), (1, 3 * whole.len() as u64));
+    }
+}
+
 #[test]
 fn what_is_known_goes_by_the_id_and_not_by_the_name() {
     let dir = temp_dir();
@@ -285,6 +354,8 @@ fn leftovers_of_our_own_go_and_nothing_else() {
         ".etcd.db.zst.partial-mine",
         ".etcd.db.zst.partial-2-0000beef",
         "etcd.db.zst.part",
+        ".etcd.db.zst.partial-1-0000dea",
+        ".etcd.db.zst.partial-1-0000deaf0",
     ];
     for name in ours.iter().chain(&others) {
         std::fs::write(dir.path().join(name), "x").unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::SNAPSHOT;
-use super::site::{Making, SaveSite, Site, State, WAYS};
+use super::site::{Making, SaveSite, Site, State, WAYS, Way};
 use crate::util::etcd::Etcd;
 use crate::util::fill;
 use crate::util::mount::Namespace;
@@ -76,6 +76,11 @@ fn a_restore_killed_at_every_system_call() {
                 false => drop(next.ok()),
             }
             assert_eq!(site.check(&format!("after one {when}")), State::Done);
+            if state == State::Done && site.has_old() {
+                // What the killed run has finished went aside after what was there before it, WAL and all.
+                let moved = 2 * (1 + usize::from(site.has_wal_dir()));
+                assert_eq!(site.moved(), moved, "after one {when}");
+            }
             let left = site.leftovers();
             let refused = state == State::Done && !site.has_old();
             let kept = |name: &String| refused && name == PROMISE;
@@ -83,6 +88,38 @@ fn a_restore_killed_at_every_system_call() {
             site.reset();
         }
         assert_eq!(latest, State::Done, "no kill came late ({way:?})");
+    }
+}
+
+/// It fails when it has its name already, and is killed while it takes that back: nothing is seen half removed.
+#[test]
+fn a_restore_killed_while_it_undoes_itself() {
+    let site = Site::new(Way::Fresh, Path::new(SNAPSHOT));
+    let (output, calls) = strace::trace(&site.restore(), CHANGING, &[]);
+    output.ok();
+    site.reset();
+    let named = |call: &Call| call.name.starts_with("rename") && call.mentions(&site.member());
+    let mut later = calls.iter().skip_while(|call| !named(call));
+    let sync = later.find(|call| call.is("fsync")).unwrap();
+    let fails = sync.inject("error=EIO");
+    let (output, calls) = strace::trace(&site.restore(), CHANGING, std::slice::from_ref(&fails));
+    output.code(1);
+    assert!(!site.data().exists());
+    let undoing = calls.iter().skip_while(|call| !named(call)).skip(1);
+    let undoing: Vec<&Call> = undoing
+        .filter(|call| {
+            ["unlink", "rmdir", "rename"]
+                .iter()
+                .any(|name| call.name.starts_with(name))
+        })
+        .collect();
+    assert!(undoing.len() > 5, "{undoing:?}");
+    for call in undoing {
+        let when = format!("killed at {}({}", call.name, call.args);
+        let injections = [fails.clone(), call.inject("signal=KILL")];
+        strace::inject(&site.restore(), &injections).signal(9);
+        site.check(&when);
+        site.reset();
     }
 }
 

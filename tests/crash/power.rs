@@ -37,6 +37,19 @@ fn a_save_is_synced_before_it_has_its_name() {
     }
 }
 
+/// What cannot be given a name is copied to a file that has one, and that file is synced like any other.
+#[test]
+fn a_copy_is_synced_before_it_has_its_name() {
+    let server = Etcd::new("3.7").start();
+    for force in [false, true] {
+        let site = SaveSite::new(&server, force, false);
+        let unlinkable = ["inject=linkat:error=EPERM".to_owned()];
+        let (output, calls) = strace::trace(&site.save(), CHANGING, &unlinkable);
+        output.ok();
+        assert!(check(&calls, site.dir.path()).contains(&site.out()));
+    }
+}
+
 /// Follows what has changed and not been synced; returns the names that were given.
 #[track_caller]
 fn check(calls: &[Call], below: &Path) -> BTreeSet<PathBuf> {

@@ -12,7 +12,7 @@ use crate::util::etcd::Etcd;
 use crate::util::mount::Namespace;
 use crate::util::process::{Output, Running, eventually, freeze};
 use crate::util::run::{Rescue, rescue};
-use crate::util::strace;
+use crate::util::strace::{self, CHANGING, Call};
 use crate::util::temp_dir;
 use crate::util::tools::TIMEOUT;
 use crate::util::tree::names;
@@ -75,6 +75,44 @@ fn a_wal_dir_with_its_name_is_no_leftover_while_its_member_is_on_the_way() {
     assert_eq!(site.check("beside one that slept"), State::Before);
     first.wait(TIMEOUT).ok();
     assert_eq!(site.check("asleep between two names"), State::Done);
+    assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
+}
+
+/// An unnamed file that replaces another has a name of its own for a moment, and is no leftover then.
+#[test]
+fn what_is_about_to_replace_a_file_is_no_leftover() {
+    let server = server_with(1);
+    let site = SaveSite::new(&server, true, false);
+    let (output, calls) = strace::trace(&site.save(), "rename,renameat,renameat2", &[]);
+    output.ok();
+    let rename = calls.iter().find(|call| call.mentions(&site.out()));
+    let asleep = rename.unwrap().inject("delay_enter=5000000");
+    let first = strace::inject_and_spawn(&site.save(), &[asleep]);
+    eventually("it has a name", || !site.leftovers().is_empty());
+    site.save().run().ok();
+    assert_eq!(site.leftovers().len(), 1);
+    first.wait(TIMEOUT).ok();
+    assert_eq!(site.check("asleep between two names"), State::Done);
+    assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
+}
+
+/// A name that is not locked yet may be taken for a leftover; then its run takes another one.
+#[test]
+fn a_name_that_is_taken_away_before_it_is_locked_is_made_anew() {
+    let server = server_with(1);
+    let site = SaveSite::new(&server, true, true);
+    // All calls: an injection counts those of one name.
+    let (output, calls) = strace::trace(&site.save(), CHANGING, &site.always);
+    output.ok();
+    let lock = |call: &&Call| call.is("flock") && call.args.contains(".partial-");
+    let lock = calls.iter().find(lock);
+    let asleep = lock.unwrap().inject("delay_enter=5000000");
+    let first = strace::inject_and_spawn(&site.save(), &site.injections(asleep));
+    eventually("it has a name", || !site.leftovers().is_empty());
+    site.save().run().ok();
+    assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
+    first.wait(TIMEOUT).ok();
+    assert_eq!(site.check("asleep before its lock"), State::Done);
     assert!(site.leftovers().is_empty(), "{:?}", site.leftovers());
 }
 

@@ -215,11 +215,14 @@ impl Site {
 
     /// Something was moved aside.
     pub fn has_moved(&self) -> bool {
+        self.moved() > 0
+    }
+
+    /// How many things were moved aside.
+    pub fn moved(&self) -> usize {
         let moved = |name: &String| name.contains(".before-");
-        self.dirs()
-            .iter()
-            .flat_map(|dir| names(dir))
-            .any(|name| moved(&name))
+        let names = self.dirs().into_iter().flat_map(|dir| names(&dir));
+        names.filter(moved).count()
     }
 
     /// Names that a run made and that are no result.

@@ -1,6 +1,6 @@
 //! Where the member goes: mount points, links, directories that are there already, and what is moved aside.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use crate::util::etcd::Etcd;
 use crate::util::mount::Namespace;
 use crate::util::process;
 use crate::util::run::Rescue;
+use crate::util::strace;
 use crate::util::temp_dir;
 use crate::util::tools::TIMEOUT;
 use crate::util::tree::{Tree, names};
@@ -75,6 +76,27 @@ fn an_empty_wal_dir_will_do() {
     place.restore(&flags).run().ok();
     assert_eq!(names(place.root()), ["data", "wal"]);
     assert_eq!(names(&wal).len(), 1);
+}
+
+#[test]
+fn an_empty_wal_dir_comes_back_as_it_was() {
+    let place = Place::new();
+    let wal = place.root().join("wal");
+    std::fs::create_dir(&wal).unwrap();
+    chown(&wal, Some(998), Some(997)).unwrap();
+    std::fs::set_permissions(&wal, PermissionsExt::from_mode(0o2750)).unwrap();
+    let restore = place.restore(&["--wal-dir", wal.to_str().unwrap()]);
+    let inject = "inject=renameat2:error=EIO:when=2".to_owned();
+    strace::inject(&restore, &[inject])
+        .code(1)
+        .stderr_has("Input/output error");
+    let found = wal.metadata().unwrap();
+    let mode = found.permissions().mode() & 0o7777;
+    assert_eq!((mode, found.uid(), found.gid()), (0o2750, 998, 997));
+    assert_eq!(
+        (names(place.root()), names(&wal).len()),
+        (vec!["wal".into()], 0)
+    );
 }
 
 #[test]

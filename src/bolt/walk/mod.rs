@@ -74,6 +74,8 @@ pub struct Walked {
     pub report: Report,
     /// Pages that are in use: metas, freelist, and what the root reaches.
     pub pages_in_use: u64,
+    /// It ended within a value that cannot be read to its end; of what comes after it nothing is known.
+    pub broke_off: bool,
 }
 
 /// Walks the whole file.
@@ -94,6 +96,7 @@ pub fn check(
     Ok(Walked {
         report: walk.report,
         pages_in_use: walk.reached + 2,
+        broke_off: walk.lost,
     })
 }
 

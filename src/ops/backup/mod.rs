@@ -163,9 +163,11 @@ impl Run<'_> {
         let mut catalogue = Catalogue::load(lock.dir())?;
         catalogue.can_be_written(lock.dir())?;
         self.warn(report, catalogue.problem());
-        catalogue.tidy(&entry::present(&found), Timestamp::now());
+        let present = entry::present(&found, &catalogue);
+        catalogue.tidy(&present, Timestamp::now());
         self.warn(report, entry::missing_pins(&found, &catalogue));
         self.warn(report, entry::unsound(&found, &catalogue));
+        self.warn(report, entry::unread(&found, &catalogue));
         let entries = entry::entries(&found, &catalogue);
         let before = entry::previous(&entries, Timestamp::now());
         // What the catalogue says of it holds also when the archive is gone or has become unreadable.

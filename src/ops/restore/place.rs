@@ -1,8 +1,8 @@
 //! Where the member goes: what is there already, who holds it, and whether there is room.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use crate::datadir;
@@ -205,11 +205,12 @@ impl Staging {
             (Some(wal), true) => Some(Vacated::remove(wal)?),
             _ => None,
         };
-        let promise = match &self.wal {
+        let Staging { mut member, wal } = self;
+        // Gone before the member is, which takes the directories that it made with it, if they are empty.
+        let promise = match &wal {
             Some(wal) => Some(Promise::give(target, wal)?),
             None => None,
         };
-        let Staging { mut member, wal } = self;
         match wal {
             None => member.name()?,
             Some(mut wal) => {
@@ -254,14 +255,14 @@ impl Drop for Moved {
 }
 
 /// An empty directory that made room, and comes back unless the new one stays.
-struct Vacated(Option<(PathBuf, Permissions)>);
+struct Vacated(Option<(PathBuf, Metadata)>);
 
 impl Vacated {
     fn remove(dir: &Path) -> Result<Vacated> {
         let failed = |e| Error::io("take the place of", dir, e);
-        let permissions = dir.metadata().map_err(failed)?.permissions();
+        let found = dir.metadata().map_err(failed)?;
         std::fs::remove_dir(dir).map_err(failed)?;
-        Ok(Vacated(Some((dir.to_owned(), permissions))))
+        Ok(Vacated(Some((dir.to_owned(), found))))
     }
 
     fn keep(mut self) {
@@ -271,9 +272,10 @@ impl Vacated {
 
 impl Drop for Vacated {
     fn drop(&mut self) {
-        if let Some((dir, permissions)) = self.0.take() {
+        if let Some((dir, found)) = self.0.take() {
             let _ = std::fs::create_dir(&dir);
-            let _ = std::fs::set_permissions(&dir, permissions);
+            let _ = chown(&dir, Some(found.uid()), Some(found.gid()));
+            let _ = std::fs::set_permissions(&dir, found.permissions());
         }
     }
 }

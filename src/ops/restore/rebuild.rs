@@ -333,3 +333,27 @@ fn compacted(peek: &Peek) -> i64 {
     let revisions = marks.filter_map(|(_, value)| RecordKey::decode(value).ok());
     revisions.map(|key| key.revision.main).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_server_can_go_on_for_long_after_a_bump() {
+        const LAST: i64 = i64::MAX - REVISIONS_LEFT;
+        let after = |bump, base| revise(bump, base, true).map(|revised| revised.after);
+        assert_eq!(after(Bump::Auto, 7).unwrap(), 1_000_000_007);
+        assert_eq!(after(Bump::By(1), LAST - 1).unwrap(), LAST);
+        // What is not bumped is as near the end as it was.
+        assert_eq!(after(Bump::Off, i64::MAX).unwrap(), i64::MAX);
+        for (bump, base) in [
+            (Bump::By(1), LAST),
+            (Bump::By(1), i64::MAX),
+            (Bump::By(u64::MAX), 1),
+            (Bump::Auto, LAST),
+        ] {
+            assert_eq!(after(bump, base).unwrap_err().kind(), Kind::Refused);
+        }
+    }
+}

@@ -51,6 +51,17 @@ pub const PERSISTED_FREELIST: &[Case] = &[
         Structure("freelist names page 1, outside of 2 to"),
     ),
     file(
+        "freelist-names-the-high-water-mark",
+        |h| {
+            persist(h, false, |_| {});
+            let (list, mark) = (h.file.u64(0, meta::FREELIST), h.file.u64(0, meta::MARK));
+            let count = h.file.u16(list, header::COUNT);
+            h.file.set_u64(list, 16 + 8 * usize::from(count), mark);
+            h.file.set_u16(list, header::COUNT, count + 1);
+        },
+        Structure("outside of 2 to"),
+    ),
+    file(
         "freelist-names-all-ones",
         |h| persist(h, false, |free| free.push(u64::MAX)),
         Structure("freelist names page 18446744073709551615"),

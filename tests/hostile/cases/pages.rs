@@ -237,6 +237,32 @@ pub const PAGES: &[Case] = &[
         },
         Structure("does not ascend"),
     ),
+    file(
+        "branch-key-below-its-parents",
+        |h| {
+            // A level more, of two branches; the key that the second begins with is made smaller in it, and no more.
+            let child = |h: &House, index: usize| {
+                let at = File::element(index);
+                let pos = h.file.u32(h.branch, at) as usize;
+                let size = h.file.u32(h.branch, at + 4) as usize;
+                let key = h.file.page(h.branch)[at + pos..][..size].to_vec();
+                (key, h.file.u64(h.branch, at + element::CHILD))
+            };
+            let count = usize::from(h.file.u16(h.branch, header::COUNT));
+            let children: Vec<_> = (0..count).map(|index| child(h, index)).collect();
+            let (front, back) = children.split_at(2);
+            let (first, second) = (front[0].0.clone(), back[0].0.clone());
+            let mut back = back.to_vec();
+            back[0].0 = front[1].0.clone();
+            let front = h.file.branch(front);
+            let back = h.file.branch(&back);
+            let top = h.file.branch(&[(first, front), (second, back)]);
+            let (at, root) = (h.value_of("key"), h.root);
+            h.file.set_u64(root, at, top);
+            h.file.both_metas(meta::MARK, top + 1);
+        },
+        Structure("first key "),
+    ),
     // --- buckets
     file(
         "bucket-header-of-15-bytes",
