@@ -9,6 +9,7 @@ use super::records::Catalogue;
 use super::scan::scan;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::shell;
 
 /// What was found.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub fn latest(dir: &Path, now: Timestamp, limits: &Limits) -> Result<Latest> {
         .hint(format!(
             "etcd-rescue list {0} shows what is there; etcd-rescue check {0} --full verifies it; \
              what pack made has no date and is never the latest: name its file",
-            dir.display()
+            shell::path(dir)
         ))),
     }
 }

@@ -15,7 +15,6 @@ mod parse;
 mod progress;
 mod raw;
 mod render;
-mod shell;
 mod signals;
 mod suggest;
 mod table;
@@ -39,6 +38,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
 use crate::report::Severity;
+use crate::shell;
 use crate::snapshot::{Sum, Verdict};
 use crate::source::{Input, Source};
 
@@ -439,7 +439,8 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
             humanize::count(damaged, "backup")
         ))
         .hint(format!(
-            "etcd-rescue list {dir} shows which; remove what you do not want to keep"
+            "etcd-rescue list {} shows which; remove what you do not want to keep",
+            shell::path(&request.dir)
         ))),
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::observe::{Observer, limit, rough};
 use crate::report::Severity;
+use crate::shell;
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{Input, Source};
 
@@ -337,16 +338,17 @@ fn drop_cache(path: &std::path::Path) {
 /// What a check with a bad end says.
 pub fn error(request: &Request, outcome: &Outcome) -> Option<Error> {
     let late = outcome.late.as_ref()?;
-    Some(
-        Error::failed(format!("{}: {late}", request.dir.display())).hint(match outcome.newest {
-            Some(_) => format!(
-                "etcd-rescue list {} shows what is there; the last run's --report says why there is no newer one",
-                request.dir.display()
-            ),
-            None => format!(
-                "etcd-rescue check {} --full verifies what is there; the last run's --report says why there is no backup",
-                request.dir.display()
-            ),
-        }),
-    )
+    let dir = shell::path(&request.dir);
+    let error = Error::failed(format!("{}: {late}", request.dir.display()));
+    Some(error.hint(match outcome.newest {
+        Some(_) => format!(
+            "etcd-rescue list {dir} shows what is there; the last run's --report says why there is no newer one"
+        ),
+        None if outcome.totals.unverified == 0 => format!(
+            "etcd-rescue list {dir} shows what is there; the last run's --report says why there is no backup"
+        ),
+        None => format!(
+            "etcd-rescue check {dir} --full verifies what is there; the last run's --report says why there is no backup"
+        ),
+    }))
 }

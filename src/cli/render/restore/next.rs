@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::super::humanize::tame;
-use super::super::super::shell;
 use super::super::facts::id;
 use super::super::input_word;
 use super::super::sheet::Sheet;
@@ -17,6 +16,7 @@ use crate::etcd::facts::Member;
 use crate::etcd::ids;
 use crate::io::dirs;
 use crate::ops::restore::{Bump, Outcome, Plan, Request};
+use crate::shell;
 use crate::source::Input;
 
 /// What stands for a file that came through standard input.
