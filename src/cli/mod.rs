@@ -200,6 +200,7 @@ fn status(mut request: ops::status::Request, output: Output) -> Result<Exit> {
 /// `restore INPUT --data-dir DIR`
 fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    let another = another(&request.source.input, "restore another snapshot");
     request.source.settle(&Limits::default(), &progress)?;
     let ending = ops::restore::run(&request, &Limits::default(), &progress)?;
     progress.finish();
@@ -226,8 +227,19 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     Err(bad_input(
         &input_name(&request.source.input),
         &verdict,
-        "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
+        &another,
     ))
+}
+
+/// Where there may be one that is good, when this one is not.
+fn another(input: &Input, other: &str) -> String {
+    match input {
+        Input::Latest(dir) => format!(
+            "etcd-rescue check {} --full verifies every backup, and --latest then takes the newest good one",
+            shell::path(dir)
+        ),
+        _ => format!("{other}; etcd-rescue verify INPUT... tells good ones from bad ones"),
+    }
 }
 
 /// Nobody heard of it, and a second run would find the first one's work in its way.
@@ -249,6 +261,7 @@ fn tell_remarks(remarks: &[render::restore::Remark]) {
 /// `pack INPUT OUT`
 fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    let another = another(&request.source.input, "pack another one");
     request.source.settle(&Limits::default(), &progress)?;
     let stdout = ui::stdout_for_bytes()?;
     let ending = ops::pack::run(&request, &Limits::default(), &progress, &stdout)?;
@@ -262,9 +275,7 @@ fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
             answer_beside(request.output.is_none(), &text)
         }
         ops::pack::Ending::BadInput(verdict) => {
-            let hint =
-                "pack another one; etcd-rescue verify INPUT... tells good ones from bad ones";
-            unusable(&request.source.input, &verdict, format, hint)
+            unusable(&request.source.input, &verdict, format, &another)
         }
     }
 }

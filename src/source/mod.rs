@@ -135,9 +135,9 @@ impl Source {
             );
             return Err(Error::usage(what).hint("leave --latest out to read this very file"));
         }
-        let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
+        let Latest { path, doubts } = latest(dir, Timestamp::now(), limits)?;
         observer.notice(&format!("the newest verified backup is {}", path.display()));
-        doubt.iter().for_each(|why| observer.warn(why));
+        doubts.iter().for_each(|why| observer.warn(why));
         self.input = Input::Path(path);
         Ok(())
     }
