@@ -286,8 +286,8 @@ fn command_for(
     }
     words.push(match (&request.source.input, &outcome.file) {
         (Input::Stdin, _) => FILE.into(),
-        (Input::Latest(_), Some(file)) => file.display().to_string(),
-        (input, _) => input_word(input),
+        (_, Some(file)) => file.display().to_string(),
+        (input, None) => input_word(input),
     });
     shell::command(words.iter().map(String::as_str))
 }
