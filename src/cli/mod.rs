@@ -22,6 +22,7 @@ mod tty;
 mod ui;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Invocation, Job, Machine, Output};
@@ -272,7 +273,7 @@ fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
             let name = input_name(&request.source.input);
             tell_findings(&name, &outcome.verdict, format);
             let text = render::pack::packed(&request, &outcome, format);
-            answer_beside(request.output.is_none(), &text)
+            answer_beside(request.output.as_deref(), &text)
         }
         ops::pack::Ending::BadInput(verdict) => {
             unusable(&request.source.input, &verdict, format, &another)
@@ -292,7 +293,7 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
         ops::unpack::Ending::Done(verdict) => {
             tell_findings(&input_name(&request.source.input), &verdict, format);
             let text = render::pack::unpacked(&request, &verdict, format);
-            answer_beside(request.output.is_none(), &text)
+            answer_beside(request.output.as_deref(), &text)
         }
         ops::unpack::Ending::BadInput(verdict) => {
             let hint = "unpack another one; zstd -dc or gunzip -c give what stands in front of the first damage, and stop there";
@@ -302,10 +303,11 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
 }
 
 /// The answer goes to standard error when standard output has the bytes.
-fn answer_beside(bytes_on_stdout: bool, text: &str) -> Result<Exit> {
-    match bytes_on_stdout {
-        true => ui::answer_aside(text),
-        false => ui::answer(text)?,
+fn answer_beside(made: Option<&Path>, text: &str) -> Result<Exit> {
+    match made {
+        None => ui::answer_aside(text),
+        Some(path) => ui::answer(text)
+            .map_err(|error| done_all_the_same(error, &path.display().to_string()))?,
     }
     Ok(Exit::Done)
 }
@@ -346,6 +348,12 @@ fn backup(request: &ops::backup::Request, output: Output) -> Result<Exit> {
     for what in &report.suspicious {
         ui::warning(&format!(
             "the new backup is suspicious: {what}; nothing was pruned"
+        ));
+    }
+    if let (Outcome::Suspicious, Some(saved)) = (report.outcome, &report.saved) {
+        let file = shell::path(&request.dir.join(&saved.file));
+        ui::hint(&format!(
+            "if that was meant to happen, accept it: etcd-rescue unpin {file}"
         ));
     }
     if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
