@@ -154,9 +154,14 @@ impl Source {
                 return found.open(limits, observer);
             }
         };
-        refuse_foreign(&candidate.image, candidate.image.name())?;
+        let file = match &self.input {
+            Input::Stdin => FILE.to_owned(),
+            _ => candidate.image.name().to_owned(),
+        };
+        refuse_foreign(&candidate.image, candidate.image.name(), &file)?;
         let candidate = guard_against_running_etcd(candidate, self.raw, observer)?;
         let unpacking = Unpacking {
+            file: &file,
             spool_dirs,
             limits,
             observer,
@@ -164,6 +169,9 @@ impl Source {
         unpacking.unpack(candidate)
     }
 }
+
+/// What commands to type call something that has no name.
+const FILE: &str = "FILE";
 
 /// A file that is open already, and that nobody else has.
 pub fn of_file(
@@ -176,6 +184,7 @@ pub fn of_file(
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
     let unpacking = Unpacking {
+        file: name,
         spool_dirs,
         limits,
         observer,
@@ -246,7 +255,7 @@ fn from_file(
     let file = match kind.is_file() || kind.is_block_device() || kind.is_dir() {
         true => file,
         false => spool::spool(file, name, spool_dirs, observer, |head| {
-            judge(head, name, None)
+            judge(head, name, FILE, None)
         })?,
     };
     let image = Image::from_file(file, name)?;
