@@ -33,7 +33,7 @@ use progress::Progress;
 use raw::Format;
 use render::{input_name, input_word};
 
-use crate::catalogue::run::{Outcome, RunReport};
+use crate::catalogue::run::{Outcome, RunReport, Stage};
 use crate::catalogue::telling::Telling;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
@@ -361,6 +361,9 @@ fn backup(request: &ops::backup::Request, output: Output) -> Result<Exit> {
         if untold(answer, &mut report, &mut error) {
             tell(&request.telling, &mut report, &mut error);
         }
+    }
+    if let (Stage::Report, Some(saved)) = (report.stage, &report.saved) {
+        ui::note(&format!("{} is made all the same, and counts", saved.file));
     }
     match error {
         Some(error) => Err(error),
