@@ -48,7 +48,7 @@ pub struct Source {
 pub enum Origin {
     /// A file: a snapshot, or a copy of a db.
     File(PathBuf),
-    /// The db of the data dir at this path.
+    /// The db of a data dir.
     DataDir {
         /// The db file inside.
         db: PathBuf,
@@ -207,7 +207,14 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
             let (db, wal) = (found.db, found.wal_dir);
             (db.clone(), Origin::DataDir { db, wal })
         }
-        false => (path.to_owned(), Origin::File(path.to_owned())),
+        // Whoever names the db of a member would lose what only its WAL has, as whoever names the directory.
+        false => match datadir::wal_of(path) {
+            Some(wal) => {
+                let (db, wal) = (path.to_owned(), Some(wal));
+                (path.to_owned(), Origin::DataDir { db, wal })
+            }
+            None => (path.to_owned(), Origin::File(path.to_owned())),
+        },
     };
     // Opening a pipe would wait for a writer, deaf to signals; waiting for its bytes is not.
     let flags = match metadata.file_type().is_fifo() {
@@ -343,6 +350,11 @@ mod tests {
                 }
             );
         }
+        let wal = dir.path().join("member/wal");
+        std::fs::create_dir(&wal).unwrap();
+        let found = open_input(&Input::Path(db.clone()), false).unwrap();
+        let wal = Some(wal);
+        assert_eq!(found.origin, Origin::DataDir { db, wal });
     }
 
     #[test]
