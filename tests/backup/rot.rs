@@ -392,4 +392,24 @@ fn a_copy_that_cannot_be_written_to_can_be_checked() {
         .ok()
         .stdout_has("2, 2 good, 0 damaged")
         .stderr_has("cannot be recorded");
+
+    // What was found now counts, whatever the catalogue says for ever: that one is damaged, and that one good.
+    std::fs::remove_file(site.at(CATALOGUE)).unwrap();
+    let bare = namespace.run(&full);
+    bare.ok().stdout_has("2 verified");
+    namespace.run(&site.verb("check")).code(6);
+    for file in site.files() {
+        let mut bytes = std::fs::read(site.at(&file)).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(site.at(&file), bytes).unwrap();
+    }
+    namespace
+        .run(&full)
+        .code(6)
+        .stdout_has("0 verified, 2 damaged")
+        .stderr_has("none of 2 archives is a verified backup");
+    namespace
+        .run(&full.arg("--nagios"))
+        .code(2)
+        .stdout_has("CRITICAL");
 }
