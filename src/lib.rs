@@ -10,7 +10,7 @@
 //!                      +-> Report, always
 //! ```
 //!
-//! Layers point down: [`bytes`], [`limits`], [`error`], [`report`], [`observe`] know nothing of files;
+//! Layers point down: [`bytes`], [`limits`], [`error`], [`report`], [`observe`], [`shell`] know nothing of files;
 //! [`io`] and [`proto`] know nothing of bbolt; the formats [`archive`], [`bolt`], [`wal`], [`snap`] know
 //! nothing of paths and of each other; [`etcd`] says what the buckets mean; [`source`] and [`snapshot`] turn what
 //! was found into what was proved, [`packed`] that into an archive; [`catalogue`] is a directory of backups
@@ -22,6 +22,7 @@ pub mod error;
 pub mod limits;
 pub mod observe;
 pub mod report;
+pub mod shell;
 
 pub mod io;
 pub mod proto;

@@ -445,6 +445,14 @@ fn progress_json_is_lines_for_a_program() {
 }
 
 #[test]
+fn a_shell_gives_back_what_was_quoted() {
+    for word in ["a b", "it's", "$x", "*", "\n", "~", "ü", "#x", "a\\b", "!"] {
+        let script = format!("printf %s {}", etcd_rescue::shell::quote(word));
+        shell(Path::new("/"), &script, &[]).ok().stdout_is(word);
+    }
+}
+
+#[test]
 fn commands_that_are_printed_can_be_pasted() {
     let dir = files();
     let odd = dir.path().join("it's a dir");

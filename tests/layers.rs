@@ -17,7 +17,7 @@ struct Layer {
     unaware: &'static [&'static [&'static str]],
 }
 
-const BASE: &[&str] = &["bytes", "error", "limits", "observe", "report"];
+const BASE: &[&str] = &["bytes", "error", "limits", "observe", "report", "shell"];
 const IO: &[&str] = &["io"];
 const PROTO: &[&str] = &["proto"];
 const BOLT: &[&str] = &["bolt"];

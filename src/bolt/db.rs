@@ -150,7 +150,7 @@ fn probe_second(image: &Image) -> Result<std::result::Result<Meta, Fault>> {
         }
         match read_meta(image, u64::from(page_size))? {
             Ok(meta) if meta.page_size == page_size => return Ok(Ok(meta)),
-            Ok(meta) => fault = Fault::PageSize(meta.page_size),
+            Ok(meta) => fault = Fault::Elsewhere(meta.page_size, page_size),
             Err(Fault::Magic(_) | Fault::Short) => {}
             Err(telling) => fault = telling,
         }
@@ -248,5 +248,13 @@ mod tests {
             open(torn),
             Err(NotBolt::NoMeta(Fault::Checksum(..), Fault::Checksum(..)))
         ));
+        let mut behind_something = vec![0; 1024];
+        behind_something.extend(file(4096, [8, 7]));
+        let fault = Fault::Elsewhere(4096, 1024);
+        assert_eq!(
+            open(behind_something),
+            Err(NotBolt::NoMeta(Fault::Magic(0), fault))
+        );
+        assert!(fault.to_string().contains("4096, found at offset 1024"));
     }
 }

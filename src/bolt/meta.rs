@@ -62,6 +62,8 @@ pub enum Fault {
     Checksum(u64, u64),
     /// A page size that no bbolt has.
     PageSize(u32),
+    /// A good one where no page with its page size begins: the page size, the offset.
+    Elsewhere(u32, u32),
     /// Another page size than page 0 has: its own, that of page 0.
     OtherPageSize(u32, u32),
 }
@@ -80,6 +82,12 @@ impl fmt::Display for Fault {
                 f,
                 "page size {found}, expected a power of two from 512 to 65536"
             ),
+            Fault::Elsewhere(size, offset) => {
+                write!(
+                    f,
+                    "page size {size}, found at offset {offset}: something is in front of the file, or its beginning is lost"
+                )
+            }
             Fault::OtherPageSize(found, expected) => {
                 write!(f, "page size {found}, page 0 says {expected}")
             }

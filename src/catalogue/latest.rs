@@ -9,6 +9,7 @@ use super::records::Catalogue;
 use super::scan::scan;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::shell;
 
 /// What was found.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Latest {
     /// Its file.
     pub path: PathBuf,
     /// Why a person should look before relying on it.
-    pub doubt: Option<String>,
+    pub doubts: Vec<String>,
 }
 
 /// The newest proved backup. `Error::refused` when there is none.
@@ -27,7 +28,11 @@ pub fn latest(dir: &Path, now: Timestamp, limits: &Limits) -> Result<Latest> {
     match entry::last_verified(&entries, now) {
         Some(entry) => Ok(Latest {
             path: entry.backup.path.clone(),
-            doubt: doubt(entry, &entries, now),
+            doubts: doubt(entry, &entries, now)
+                .into_iter()
+                .chain(newer(entry, &entries, dir))
+                .chain(entry::unsound(&found, &catalogue))
+                .collect(),
         }),
         None => Err(Error::refused(format!(
             "{} has no verified backup ({} archives there)",
@@ -37,9 +42,29 @@ pub fn latest(dir: &Path, now: Timestamp, limits: &Limits) -> Result<Latest> {
         .hint(format!(
             "etcd-rescue list {0} shows what is there; etcd-rescue check {0} --full verifies it; \
              what pack made has no date and is never the latest: name its file",
-            dir.display()
+            shell::path(dir)
         ))),
     }
+}
+
+/// What is younger and does not count: the directory may be a copy whose catalogue did not come along.
+fn newer(latest: &Entry, entries: &[Entry], dir: &Path) -> impl Iterator<Item = String> {
+    let newer = |damaged: bool| {
+        let newer = entries
+            .iter()
+            .filter(|entry| entry.backup.at >= latest.backup.at && entry.backup.dated());
+        let odd = newer.filter(move |entry| {
+            let marks = entry.marks();
+            marks.damaged == damaged && (damaged || !marks.verified)
+        });
+        entry::list(odd.map(|entry| entry.backup.file_name()))
+    };
+    let unverified = newer(false).map(|files| {
+        let dir = shell::path(dir);
+        format!("newer, but not verified: {files}; etcd-rescue check {dir} --full verifies them")
+    });
+    let damaged = newer(true).map(|files| format!("newer, but damaged: {files}"));
+    unverified.into_iter().chain(damaged)
 }
 
 /// A cluster that was wiped goes on being backed up: its last backup is whole, and not what anybody wants.

@@ -343,7 +343,7 @@ fn input(operand: &OsStr, latest: bool, machine: &Machine) -> Result<Input> {
         }
         if machine.stdin_is_terminal {
             return Err(Error::usage("- is standard input, and that is a terminal")
-                .hint("name a file, or send one in: etcd-rescue verify - < FILE"));
+                .hint("name a file, or send one in: < FILE"));
         }
         return Ok(Input::Stdin);
     }
@@ -398,7 +398,7 @@ fn bytes_operand(operand: &OsStr, machine: &Machine) -> Result<Option<PathBuf>> 
         if machine.stdout_is_terminal {
             return Err(
                 Error::usage("these bytes are no text, and standard output is a terminal")
-                    .hint("name a file, or send them on: etcd-rescue save - > FILE"),
+                    .hint("name a file, or send them on: > FILE"),
             );
         }
         if machine.stdout_is_closed {

@@ -15,7 +15,6 @@ mod parse;
 mod progress;
 mod raw;
 mod render;
-mod shell;
 mod signals;
 mod suggest;
 mod table;
@@ -23,6 +22,7 @@ mod tty;
 mod ui;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Invocation, Job, Machine, Output};
@@ -33,12 +33,13 @@ use progress::Progress;
 use raw::Format;
 use render::{input_name, input_word};
 
-use crate::catalogue::run::{Outcome, RunReport};
+use crate::catalogue::run::{Outcome, RunReport, Stage};
 use crate::catalogue::telling::Telling;
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::ops;
 use crate::report::Severity;
+use crate::shell;
 use crate::snapshot::{Sum, Verdict};
 use crate::source::{Input, Source};
 
@@ -201,6 +202,7 @@ fn status(mut request: ops::status::Request, output: Output) -> Result<Exit> {
 /// `restore INPUT --data-dir DIR`
 fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    let another = another(&request.source.input, "restore another snapshot");
     request.source.settle(&Limits::default(), &progress)?;
     let ending = ops::restore::run(&request, &Limits::default(), &progress)?;
     progress.finish();
@@ -227,8 +229,19 @@ fn restore(mut request: ops::restore::Request, output: Output) -> Result<Exit> {
     Err(bad_input(
         &input_name(&request.source.input),
         &verdict,
-        "restore another snapshot; etcd-rescue verify INPUT... tells good ones from bad ones",
+        &another,
     ))
+}
+
+/// Where there may be one that is good, when this one is not.
+fn another(input: &Input, other: &str) -> String {
+    match input {
+        Input::Latest(dir) => format!(
+            "etcd-rescue check {} --full verifies every backup, and --latest then takes the newest good one",
+            shell::path(dir)
+        ),
+        _ => format!("{other}; etcd-rescue verify INPUT... tells good ones from bad ones"),
+    }
 }
 
 /// Nobody heard of it, and a second run would find the first one's work in its way.
@@ -250,6 +263,7 @@ fn tell_remarks(remarks: &[render::restore::Remark]) {
 /// `pack INPUT OUT`
 fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
     let progress = Progress::new(output.progress, None);
+    let another = another(&request.source.input, "pack another one");
     request.source.settle(&Limits::default(), &progress)?;
     let stdout = ui::stdout_for_bytes()?;
     let ending = ops::pack::run(&request, &Limits::default(), &progress, &stdout)?;
@@ -260,12 +274,10 @@ fn pack(mut request: ops::pack::Request, output: Output) -> Result<Exit> {
             let name = input_name(&request.source.input);
             tell_findings(&name, &outcome.verdict, format);
             let text = render::pack::packed(&request, &outcome, format);
-            answer_beside(request.output.is_none(), &text)
+            answer_beside(request.output.as_deref(), &text)
         }
         ops::pack::Ending::BadInput(verdict) => {
-            let hint =
-                "pack another one; etcd-rescue verify INPUT... tells good ones from bad ones";
-            unusable(&request.source.input, &verdict, format, hint)
+            unusable(&request.source.input, &verdict, format, &another)
         }
     }
 }
@@ -282,7 +294,7 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
         ops::unpack::Ending::Done(verdict) => {
             tell_findings(&input_name(&request.source.input), &verdict, format);
             let text = render::pack::unpacked(&request, &verdict, format);
-            answer_beside(request.output.is_none(), &text)
+            answer_beside(request.output.as_deref(), &text)
         }
         ops::unpack::Ending::BadInput(verdict) => {
             let hint = "unpack another one; zstd -dc or gunzip -c give what stands in front of the first damage, and stop there";
@@ -292,10 +304,11 @@ fn unpack(mut request: ops::unpack::Request, output: Output) -> Result<Exit> {
 }
 
 /// The answer goes to standard error when standard output has the bytes.
-fn answer_beside(bytes_on_stdout: bool, text: &str) -> Result<Exit> {
-    match bytes_on_stdout {
-        true => ui::answer_aside(text),
-        false => ui::answer(text)?,
+fn answer_beside(made: Option<&Path>, text: &str) -> Result<Exit> {
+    match made {
+        None => ui::answer_aside(text),
+        Some(path) => ui::answer(text)
+            .map_err(|error| done_all_the_same(error, &path.display().to_string()))?,
     }
     Ok(Exit::Done)
 }
@@ -338,11 +351,20 @@ fn backup(request: &ops::backup::Request, output: Output) -> Result<Exit> {
             "the new backup is suspicious: {what}; nothing was pruned"
         ));
     }
+    if let (Outcome::Suspicious, Some(saved)) = (report.outcome, &report.saved) {
+        let file = shell::path(&request.dir.join(&saved.file));
+        ui::hint(&format!(
+            "if that was meant to happen, accept it: etcd-rescue unpin {file}"
+        ));
+    }
     if error.is_none() && (output.format.is_some() || ui::stdout_is_terminal()) {
         let answer = ui::answer(&render::backup::made(&report, format(output)));
         if untold(answer, &mut report, &mut error) {
             tell(&request.telling, &mut report, &mut error);
         }
+    }
+    if let (Stage::Report, Some(saved)) = (report.stage, &report.saved) {
+        ui::note(&format!("{} is made all the same, and counts", saved.file));
     }
     match error {
         Some(error) => Err(error),
@@ -440,7 +462,8 @@ fn check(request: &ops::check::Request, nagios: bool, output: Output) -> Result<
             humanize::count(damaged, "backup")
         ))
         .hint(format!(
-            "etcd-rescue list {dir} shows which; remove what you do not want to keep"
+            "etcd-rescue list {} shows which; remove what you do not want to keep",
+            shell::path(&request.dir)
         ))),
     }
 }

@@ -3,8 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 
+use rustix::process::getpgrp;
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
 };
 
 use super::signals;
@@ -12,19 +13,21 @@ use crate::error::{Error, Result};
 
 /// Asks for the password of a user. Fails where there is no terminal to ask on.
 pub fn ask_password(user: &str) -> Result<String> {
-    let no_terminal = || {
-        Error::usage(format!(
-            "--user {user}: no password, and no terminal to ask on"
-        ))
-        .hint(format!(
+    let cannot_ask = |why: &str| {
+        Error::usage(format!("--user {user}: no password, and {why}")).hint(format!(
             "--user {user} --password-file FILE, or --user {user}:PASSWORD"
         ))
     };
+    let no_terminal = || cannot_ask("no terminal to ask on");
     let terminal = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/tty")
         .map_err(|_| no_terminal())?;
+    // There the terminal stops whoever touches it, and who is told to end by a signal that is caught stays stopped.
+    if tcgetpgrp(&terminal).is_ok_and(|front| front != getpgrp()) {
+        return Err(cannot_ask("nobody can be asked from the background"));
+    }
     let silence = Silence::begin(&terminal).map_err(|_| no_terminal())?;
     let broken = |error| Error::failed("cannot read from the terminal").because(error);
     write!(&terminal, "Password of {user}: ").map_err(broken)?;

@@ -15,6 +15,7 @@ use super::flaw::RSA_BITS;
 use super::verifier::{AcceptAnything, Verifier, dates};
 use super::x509::{Certificate, PublicKey};
 use crate::error::{Error, Result};
+use crate::shell;
 
 /// A PEM file of certificates or a key is kilobytes; the bundle of every public CA is a quarter megabyte.
 const LARGEST_PEM: u64 = 16 << 20;
@@ -166,7 +167,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
         ))
         .hint(format!(
             "make a copy without one: (umask 077; openssl pkey -in {} -out plain.key)",
-            path.display()
+            shell::path(path)
         )));
     }
     match PrivateKeyDer::from_pem_slice(&pem) {
@@ -255,7 +256,7 @@ fn no_certificate(path: &Path, flag: &str) -> Error {
     )
     .hint(format!(
         "openssl x509 -noout -text -in {} should show it; copy the file anew",
-        path.display()
+        shell::path(path)
     ))
 }
 
@@ -290,7 +291,7 @@ fn nothing_in(path: &Path, flag: &str, pem: &[u8], wanted: &str) -> Error {
     match found.as_str() {
         "this looks like DER" => error.hint(format!(
             "convert it to PEM: openssl x509 -inform der -in {} (or openssl pkey for a key)",
-            path.display()
+            shell::path(path)
         )),
         _ => error.hint(format!("{flag} needs a PEM file with a {wanted}")),
     }

@@ -208,6 +208,14 @@ pub fn find(dir: &Path) -> Result<Found> {
     .hint("name the directory that etcd had as --data-dir, or a snapshot file"))
 }
 
+/// The WAL dir of the member that this db is in, if it is the `snap/db` of one whose WAL lies where etcd puts it.
+pub fn wal_of(db: &Path) -> Option<PathBuf> {
+    let db = std::path::absolute(db).ok()?;
+    let snap_dir = db.parent()?;
+    let wal_dir = sibling(snap_dir, "wal");
+    (db.ends_with("snap/db") && wal_dir.is_dir()).then_some(wal_dir)
+}
+
 /// The directory next to `dir`; `..` when `dir` has no name to take off.
 fn sibling(dir: &Path, name: &str) -> PathBuf {
     match (dir.file_name(), dir.parent()) {

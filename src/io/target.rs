@@ -10,13 +10,15 @@ use super::claim::staged_name;
 use super::dirs::parent_of;
 use super::fault::{name_error, refuse_read_only};
 use crate::error::{Error, Result};
+use crate::shell;
 
 /// Refuses a target that exists (dangling links included) unless `force`, one that is no file (a device, say,
 /// or a link to a directory) in any case, one that no file can have as its name, and one on a read-only file system.
 pub fn check_target(target: &Path, force: bool) -> Result<()> {
     let dir = parent_of(target);
     let above = std::fs::metadata(&dir).map_err(|e| {
-        Error::io("write into", &dir, e).hint(format!("make it first: mkdir -p {}", dir.display()))
+        Error::io("write into", &dir, e)
+            .hint(format!("make it first: mkdir -p {}", shell::path(&dir)))
     })?;
     if target.is_dir() {
         return Err(
@@ -59,7 +61,7 @@ fn refuse_slash(target: &Path) -> Result<()> {
     ))
     .hint(format!(
         "name a file: {0}, or mkdir {0} and name one in it",
-        target.components().as_path().display()
+        shell::path(target.components().as_path())
     )))
 }
 

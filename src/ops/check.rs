@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::observe::{Observer, limit, rough};
 use crate::report::Severity;
+use crate::shell;
 use crate::snapshot::{self, Listeners, Options, Sum};
 use crate::source::{Input, Source};
 
@@ -114,13 +115,17 @@ pub struct Outcome {
 /// Checks. Nothing but the catalogue is written, and that only if something was verified.
 pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Result<Outcome> {
     let mut warnings = Vec::new();
-    let (mut readings, mut unrecorded) = (Vec::new(), None);
+    let mut proof = Proof::default();
     if request.reread != Reread::None {
-        (readings, unrecorded) = reread(request, limits, observer, &mut warnings)?;
+        proof = reread(request, limits, observer, &mut warnings)?;
     }
     let now = Timestamp::now();
     let found = scan::scan(&request.dir, limits)?;
-    let catalogue = Catalogue::load(&request.dir)?;
+    // What could not be recorded was found all the same.
+    let catalogue = match proof.kept {
+        Some(catalogue) => catalogue,
+        None => Catalogue::load(&request.dir)?,
+    };
     // Whoever read archives has told it before it was mended.
     if request.reread == Reread::None {
         warnings.extend(catalogue.problem());
@@ -140,10 +145,10 @@ pub fn run(request: &Request, limits: &Limits, observer: &dyn Observer) -> Resul
         now,
         newest,
         age,
-        readings,
+        readings: proof.readings,
         totals: entry::totals(&entries, &found, &catalogue),
         warnings,
-        unrecorded,
+        unrecorded: proof.unrecorded,
     })
 }
 
@@ -170,13 +175,23 @@ fn late(freshness: &Freshness, max: Duration, entries: &[Entry]) -> Option<Strin
     }
 }
 
-/// Verifies archives from the disk, and records what comes out; the error is why it could not, if that failed.
+/// What came of reading archives.
+#[derive(Default)]
+struct Proof {
+    readings: Vec<Reading>,
+    /// Why not all of it is recorded, where it should have been.
+    unrecorded: Option<Error>,
+    /// The catalogue as it ought to be, where that is not what the directory has.
+    kept: Option<Catalogue>,
+}
+
+/// Verifies archives from the disk, and records what comes out.
 fn reread(
     request: &Request,
     limits: &Limits,
     observer: &dyn Observer,
     warnings: &mut Vec<String>,
-) -> Result<(Vec<Reading>, Option<Error>)> {
+) -> Result<Proof> {
     let dir = &request.dir;
     let command = format!("check {}", dir.display());
     let (now, wait) = (Timestamp::now(), request.lock_wait);
@@ -232,7 +247,11 @@ fn reread(
             end,
         });
     }
-    Ok((readings, unrecorded))
+    Ok(Proof {
+        readings,
+        unrecorded,
+        kept: lock.is_none().then_some(catalogue),
+    })
 }
 
 fn is_read_only(error: &Error) -> bool {
@@ -337,16 +356,17 @@ fn drop_cache(path: &std::path::Path) {
 /// What a check with a bad end says.
 pub fn error(request: &Request, outcome: &Outcome) -> Option<Error> {
     let late = outcome.late.as_ref()?;
-    Some(
-        Error::failed(format!("{}: {late}", request.dir.display())).hint(match outcome.newest {
-            Some(_) => format!(
-                "etcd-rescue list {} shows what is there; the last run's --report says why there is no newer one",
-                request.dir.display()
-            ),
-            None => format!(
-                "etcd-rescue check {} --full verifies what is there; the last run's --report says why there is no backup",
-                request.dir.display()
-            ),
-        }),
-    )
+    let dir = shell::path(&request.dir);
+    let error = Error::failed(format!("{}: {late}", request.dir.display()));
+    Some(error.hint(match outcome.newest {
+        Some(_) => format!(
+            "etcd-rescue list {dir} shows what is there; the last run's --report says why there is no newer one"
+        ),
+        None if outcome.totals.unverified == 0 => format!(
+            "etcd-rescue list {dir} shows what is there; the last run's --report says why there is no backup"
+        ),
+        None => format!(
+            "etcd-rescue check {dir} --full verifies what is there; the last run's --report says why there is no backup"
+        ),
+    }))
 }

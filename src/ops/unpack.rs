@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::io::fault;
 use crate::io::outlet::Outlet;
 use crate::limits::Limits;
 use crate::observe::Observer;
+use crate::shell;
 use crate::snapshot::{self, Listeners, Options, Verdict, Verified};
 use crate::source::{Candidate, Source};
 
@@ -45,8 +46,9 @@ pub fn run(
     let candidate = request.source.open(limits, observer)?;
     if candidate.container.is_none() {
         let name = candidate.image.name();
+        let word = shell::path(Path::new(name));
         return Err(Error::usage(format!("{name} is not compressed"))
-            .hint(format!("use it as it is: etcd-rescue verify {name}")));
+            .hint(format!("use it as it is: etcd-rescue verify {word}")));
     }
     let mut outlet = Outlet::create(target, request.force, &request.source.spool_dirs)?;
     let ending = unpack(candidate, &mut outlet, request.source.raw, limits, observer)?;

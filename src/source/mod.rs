@@ -48,7 +48,7 @@ pub struct Source {
 pub enum Origin {
     /// A file: a snapshot, or a copy of a db.
     File(PathBuf),
-    /// The db of the data dir at this path.
+    /// The db of a data dir.
     DataDir {
         /// The db file inside.
         db: PathBuf,
@@ -135,9 +135,9 @@ impl Source {
             );
             return Err(Error::usage(what).hint("leave --latest out to read this very file"));
         }
-        let Latest { path, doubt } = latest(dir, Timestamp::now(), limits)?;
+        let Latest { path, doubts } = latest(dir, Timestamp::now(), limits)?;
         observer.notice(&format!("the newest verified backup is {}", path.display()));
-        doubt.iter().for_each(|why| observer.warn(why));
+        doubts.iter().for_each(|why| observer.warn(why));
         self.input = Input::Path(path);
         Ok(())
     }
@@ -154,9 +154,14 @@ impl Source {
                 return found.open(limits, observer);
             }
         };
-        refuse_foreign(&candidate.image, candidate.image.name())?;
+        let file = match &self.input {
+            Input::Stdin => FILE.to_owned(),
+            _ => candidate.image.name().to_owned(),
+        };
+        refuse_foreign(&candidate.image, candidate.image.name(), &file)?;
         let candidate = guard_against_running_etcd(candidate, self.raw, observer)?;
         let unpacking = Unpacking {
+            file: &file,
             spool_dirs,
             limits,
             observer,
@@ -164,6 +169,9 @@ impl Source {
         unpacking.unpack(candidate)
     }
 }
+
+/// What commands to type call something that has no name.
+const FILE: &str = "FILE";
 
 /// A file that is open already, and that nobody else has.
 pub fn of_file(
@@ -176,6 +184,7 @@ pub fn of_file(
     let image = Image::from_file(file, name)?;
     let origin = Origin::File(PathBuf::from(name));
     let unpacking = Unpacking {
+        file: name,
         spool_dirs,
         limits,
         observer,
@@ -198,7 +207,14 @@ fn open_path(path: &Path, spool_dirs: &[PathBuf], observer: &dyn Observer) -> Re
             let (db, wal) = (found.db, found.wal_dir);
             (db.clone(), Origin::DataDir { db, wal })
         }
-        false => (path.to_owned(), Origin::File(path.to_owned())),
+        // Whoever names the db of a member would lose what only its WAL has, as whoever names the directory.
+        false => match datadir::wal_of(path) {
+            Some(wal) => {
+                let (db, wal) = (path.to_owned(), Some(wal));
+                (path.to_owned(), Origin::DataDir { db, wal })
+            }
+            None => (path.to_owned(), Origin::File(path.to_owned())),
+        },
     };
     // Opening a pipe would wait for a writer, deaf to signals; waiting for its bytes is not.
     let flags = match metadata.file_type().is_fifo() {
@@ -246,7 +262,7 @@ fn from_file(
     let file = match kind.is_file() || kind.is_block_device() || kind.is_dir() {
         true => file,
         false => spool::spool(file, name, spool_dirs, observer, |head| {
-            judge(head, name, None)
+            judge(head, name, FILE, None)
         })?,
     };
     let image = Image::from_file(file, name)?;
@@ -334,6 +350,11 @@ mod tests {
                 }
             );
         }
+        let wal = dir.path().join("member/wal");
+        std::fs::create_dir(&wal).unwrap();
+        let found = open_input(&Input::Path(db.clone()), false).unwrap();
+        let wal = Some(wal);
+        assert_eq!(found.origin, Origin::DataDir { db, wal });
     }
 
     #[test]

@@ -15,10 +15,13 @@ use crate::io::spool::{self, Bound};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::scattered;
+use crate::shell;
 use crate::transport::TRAILER;
 
 /// What is unpacked, and with what.
 pub(super) struct Unpacking<'a> {
+    /// What commands to type call it.
+    pub file: &'a str,
     pub spool_dirs: &'a [PathBuf],
     pub limits: &'a Limits,
     pub observer: &'a dyn Observer,
@@ -44,6 +47,7 @@ impl Unpacking<'_> {
                 (image, container, Some(first))
             }
         };
+        self.refuse_foreign_inside(&image, &container, &name)?;
         Ok(Candidate {
             image,
             container: Some(container),
@@ -76,9 +80,28 @@ impl Unpacking<'_> {
         }
     }
 
+    /// What is too short to be judged as it came in, and what is read all over. Ours have snapshots inside.
+    fn refuse_foreign_inside(
+        &self,
+        image: &Image,
+        container: &Container,
+        name: &str,
+    ) -> Result<()> {
+        let compression = match container {
+            Container::Archive(archive) if archive.layout() == Layout::Ours => return Ok(()),
+            Container::Archive(_) => Compression::Zstd,
+            Container::Stream(compression) => *compression,
+        };
+        let name = inside(name, compression);
+        match refuse_foreign(image, &name, self.file) {
+            Err(e) if e.kind() == Kind::Damaged => Ok(()),
+            found => found,
+        }
+    }
+
     /// What is inside one layer of compression.
     fn layer(&self, image: Image, compression: Compression) -> Result<(Image, Container)> {
-        let name = format!("{} ({}-compressed)", image.name(), compression.word());
+        let name = inside(image.name(), compression);
         let len = image.len();
         match compression {
             Compression::Gzip => {
@@ -120,10 +143,15 @@ impl Unpacking<'_> {
 
     /// All that `reader` makes of `compressed` bytes.
     fn spool(&self, reader: &mut dyn Read, name: String, compressed: u64) -> Result<Image> {
-        let judge = |head: &[u8]| judge(head, &name, Some(compressed));
+        let judge = |head: &[u8]| judge(head, &name, self.file, Some(compressed));
         let file = spool::keep(reader, &name, self.spool_dirs, self.observer, judge)?;
         Image::from_file(file, name)
     }
+}
+
+/// What messages call the content of something compressed.
+fn inside(name: &str, compression: Compression) -> String {
+    format!("{name} ({}-compressed)", compression.word())
 }
 
 /// Whoever made it had the memory, and the program that takes it.
@@ -146,10 +174,15 @@ fn open_archive(image: Image, limits: &Limits) -> Result<Archive> {
 }
 
 /// The first bytes of a stream, which are more than two metas: it is worth keeping only if one is there,
-/// or if it has to be unpacked first. `compressed` is what it was unpacked from.
-pub(super) fn judge(head: &[u8], name: &str, compressed: Option<u64>) -> Result<Option<Bound>> {
+/// or if it has to be unpacked first. `compressed` is what it was unpacked from; commands to type call it `file`.
+pub(super) fn judge(
+    head: &[u8],
+    name: &str,
+    file: &str,
+    compressed: Option<u64>,
+) -> Result<Option<Bound>> {
     let image = Image::from_memory(head.to_vec());
-    refuse_foreign(&image, name)?;
+    refuse_foreign(&image, name, file)?;
     if archive::detect(&image)?.is_some() {
         return Ok(compressed.map(|len| {
             let most = allowed(len);
@@ -188,20 +221,24 @@ fn allowed(size: u64) -> u64 {
     size.saturating_mul(2).saturating_add(RESERVED)
 }
 
-/// Formats that are mistaken for snapshots, by their first bytes.
-pub(super) fn refuse_foreign(image: &Image, name: &str) -> Result<()> {
-    let mut head = [0; 4];
-    let len = image.len().min(4) as usize;
+/// Formats that are mistaken for snapshots, by their first bytes. Commands to type call it `file`.
+pub(super) fn refuse_foreign(image: &Image, name: &str, file: &str) -> Result<()> {
+    // POSIX ustar and GNU tar: the magic is behind the name, the owner and the checksum of the first member.
+    const TAR: std::ops::Range<usize> = 257..262;
+    let mut head = [0; TAR.end];
+    let len = image.len().min(TAR.end as u64) as usize;
     let (head, _) = head.split_at_mut(len);
     image.read_at(0, head)?;
     let (what, with) = match &*head {
-        [b'P', b'K', 3, 4] => ("a zip archive", "unzip"),
-        [b'B', b'Z', b'h', _] => ("bzip2-compressed", "bunzip2 -k"),
-        [0xfd, b'7', b'z', b'X'] => ("xz-compressed", "xz -dk"),
+        [b'P', b'K', 3, 4, ..] => ("a zip archive", "unzip"),
+        [b'B', b'Z', b'h', _, ..] => ("bzip2-compressed", "bunzip2 -k"),
+        [0xfd, b'7', b'z', b'X', ..] => ("xz-compressed", "xz -dk"),
+        _ if head.get(TAR) == Some(b"ustar") => ("a tar archive", "tar -xf"),
         _ => return Ok(()),
     };
+    let file = shell::quote(file);
     Err(Error::failed(format!(
         "{name} is {what}; snapshots are read as they are, from zstd and from gzip"
     ))
-    .hint(format!("unpack it first: {with} {name}")))
+    .hint(format!("unpack it first: {with} {file}")))
 }

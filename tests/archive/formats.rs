@@ -54,6 +54,51 @@ fn pipes() {
     }
 }
 
+/// The snapshot lies in it with a header in front and at a place where no page is.
+#[test]
+fn a_tar_archive_is_called_one() {
+    let site = Site::with("in.db", &SMALL);
+    let dir = site.dir().display().to_string();
+    let tar = filter("tar", &["-C", &dir, "-cf", "-", "in.db"], b"");
+    let with_size = ["-q", "-c", "--stream-size", &tar.len().to_string()].map(str::to_owned);
+    let with_size = with_size.each_ref().map(String::as_str);
+    for (name, bytes, kind) in [
+        ("it's.tar", tar.clone(), ""),
+        ("x.tgz", filter("gzip", &["-c"], &tar), " (gzip-compressed)"),
+        (
+            "x.tzst",
+            filter("zstd", &["-q", "-c"], &tar),
+            " (zstd-compressed)",
+        ),
+        (
+            "y.tzst",
+            filter("zstd", &with_size, &tar),
+            " (zstd-compressed)",
+        ),
+    ] {
+        site.write(name, &bytes);
+        let error = format!("error: {name}{kind} is a tar archive; ");
+        let hint = format!(
+            "hint: unpack it first: tar -xf {}\n",
+            name.replace("it's.tar", r"'it'\''s.tar'")
+        );
+        for command in [
+            &["verify", name][..],
+            &["status", name],
+            &["restore", name, "--data-dir", "new"],
+        ] {
+            site.run(command)
+                .code(1)
+                .stderr_has(&error)
+                .stderr_has(&hint);
+        }
+        site.pipe(&["verify", "-"], &bytes)
+            .code(1)
+            .stderr_has("is a tar archive; ");
+    }
+    assert!(!site.has("new"));
+}
+
 #[test]
 fn every_command_takes_what_others_compressed() {
     let (first, second) = SMALL.split_at(100_000);

@@ -10,6 +10,8 @@ use crate::util::etcd::Etcd;
 use crate::util::fake::{Fake, Script, Step, good, image};
 use crate::util::ports::free_url;
 use crate::util::process::eventually;
+use crate::util::run::Rescue;
+use crate::util::temp_dir;
 use crate::util::tools::TIMEOUT;
 use crate::util::tree::Tree;
 
@@ -110,6 +112,25 @@ fn a_signal_in_the_middle() {
         assert_eq!(report["stage"], "save");
         tells_the_last_good_one(&site, &file);
     }
+}
+
+#[test]
+fn hints_can_be_pasted_whatever_the_directory_is_called() {
+    let dir = temp_dir();
+    let said = |verb: &[&str]| Rescue::new(verb.iter().copied()).cwd(dir.path()).run();
+    said(&["backup", "my dir"])
+        .code(4)
+        .stderr_has("hint: mkdir -m 700 -p 'my dir'\n");
+    std::fs::create_dir(dir.path().join("my dir")).unwrap();
+    said(&["verify", "my dir", "--latest"])
+        .code(4)
+        .stderr_has("hint: etcd-rescue list 'my dir' shows");
+    said(&["check", "my dir"])
+        .code(6)
+        .stderr_has("hint: etcd-rescue list 'my dir' shows");
+    said(&["save", "new dir/a.db"])
+        .code(1)
+        .stderr_has("hint: make it first: mkdir -p 'new dir'\n");
 }
 
 #[test]

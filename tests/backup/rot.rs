@@ -308,6 +308,49 @@ fn what_is_suspicious_is_told_to_whoever_takes_the_latest() {
     site.verb("check").run().ok().stderr_is("");
 }
 
+/// A copy of the directory whose catalogue did not come along with every new archive, for one.
+#[test]
+fn newer_ones_that_do_not_count_are_told_to_whoever_takes_the_latest() {
+    let server = server();
+    let site = Site::new();
+    let first = site.made(&server.url());
+    let known = std::fs::read(site.at(CATALOGUE)).unwrap();
+    // Manifests have seconds, and the catalogue forgets which of two in one was the later.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let second = site.made(&server.url());
+    std::fs::write(site.at(CATALOGUE), known).unwrap();
+    let latest = || site.verb("verify").arg("--latest").run().ok();
+    latest().stderr_has(&first).stderr_has(&format!(
+        "warning: newer, but not verified: {second}; etcd-rescue check {} --full verifies",
+        site.dir().display()
+    ));
+    site.verb("check").arg("--full").run().ok();
+    latest().stderr_has(&second).stderr_lacks("warning");
+
+    let mut bytes = std::fs::read(site.at(&second)).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(site.at(&second), &bytes).unwrap();
+    // Nobody has noticed yet: the hint gets at the one before it.
+    site.verb("verify").arg("--latest").run().code(3);
+    let data = site.beside("data");
+    let restore = || {
+        site.verb("restore")
+            .args(["--latest", "--data-dir"])
+            .arg(&data)
+    };
+    restore().run().code(3).stderr_has(&format!(
+        "hint: etcd-rescue check {} --full verifies every backup, and --latest then takes the newest good one",
+        site.dir().display()
+    ));
+    site.verb("check").arg("--full").run().code(3);
+    let restored = restore().run().ok().stderr_has(&first);
+    restored.stderr_has(&format!("warning: newer, but damaged: {second}"));
+
+    std::fs::write(site.at(&second), &bytes[..bytes.len() / 2]).unwrap();
+    let cut = format!("warning: no archives any more: {second}");
+    latest().stderr_has(&first).stderr_has(&cut);
+}
+
 /// A mount point cannot be removed.
 #[test]
 fn one_that_cannot_be_removed_does_not_keep_the_others() {
@@ -356,4 +399,24 @@ fn a_copy_that_cannot_be_written_to_can_be_checked() {
         .ok()
         .stdout_has("2, 2 good, 0 damaged")
         .stderr_has("cannot be recorded");
+
+    // What was found now counts, whatever the catalogue says for ever: that one is damaged, and that one good.
+    std::fs::remove_file(site.at(CATALOGUE)).unwrap();
+    let bare = namespace.run(&full);
+    bare.ok().stdout_has("2 verified");
+    namespace.run(&site.verb("check")).code(6);
+    for file in site.files() {
+        let mut bytes = std::fs::read(site.at(&file)).unwrap();
+        bytes[60] ^= 1;
+        std::fs::write(site.at(&file), bytes).unwrap();
+    }
+    namespace
+        .run(&full)
+        .code(6)
+        .stdout_has("0 verified, 2 damaged")
+        .stderr_has("none of 2 archives is a verified backup");
+    namespace
+        .run(&full.arg("--nagios"))
+        .code(2)
+        .stdout_has("CRITICAL");
 }

@@ -73,7 +73,10 @@ fn the_last_backup_tells_that_the_next_does_not_fit() {
             "the last one has {size} bytes for a snapshot of {snapshot}"
         ))
         .stderr_has(" free")
-        .stderr_has("hint: free some space, keep fewer backups");
+        .stderr_has(&format!(
+            "hint: backup prunes when the new one is there; free some space first: etcd-rescue prune {} --keep-",
+            disk.site.dir().display()
+        ));
     assert_eq!(disk.archives().len(), 1);
     assert!(!disk.site.report()["lastGood"].is_null());
     // With room again it goes on.

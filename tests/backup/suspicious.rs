@@ -55,6 +55,8 @@ fn odd(site: &Site, output: Output, reasons: &[&str]) -> String {
         "{listed}"
     );
     assert_eq!(listed["verifiedHow"], "backup");
+    let accept = format!("etcd-rescue unpin {}", site.at(&file).display());
+    output.stderr_has(&accept);
     file
 }
 

@@ -96,12 +96,11 @@ fn a_place_that_cannot_be_written_to_costs_no_backup() {
         let archives = site.files().len();
         let output = site.backup(&server.url()).arg(flag).arg(&nowhere).run();
         let output = output.code(1).stdout_is("");
-        told_once(
-            output.stderr_has("hint: make it first: mkdir -p "),
-            flag,
-            &nowhere,
-        );
+        let output = output.stderr_has("hint: make it first: mkdir -p ");
+        let output = told_once(output, flag, &nowhere);
         assert_eq!(site.files().len(), archives + 1);
+        let made = format!("note: {} is made all the same", site.files()[0]);
+        output.stderr_has(&made);
         match flag {
             "--report" => {
                 assert_eq!(site.metric("last_run_exit_code"), Some(1.0));
@@ -121,10 +120,10 @@ fn a_place_that_cannot_be_written_to_costs_no_backup() {
 }
 
 #[track_caller]
-fn told_once(output: Output, flag: &str, path: &Path) {
+fn told_once(output: Output, flag: &str, path: &Path) -> Output {
     let told = format!("{flag} {}: ", path.display());
     let once = output.stderr.matches(&told).count() == 1;
-    output.expect(once, "one line about it");
+    output.expect(once, "one line about it")
 }
 
 /// What could be written before the run and cannot be written after it.

@@ -239,6 +239,24 @@ fn a_password_is_asked_for_without_echo() {
     assert!(text.contains("interrupted by SIGINT"), "{text}");
 }
 
+/// `timeout` runs its command there: to ask would stop the process, and the signal that should end it would, too.
+#[test]
+fn nobody_is_asked_for_a_password_from_the_background() {
+    let dir = temp_dir();
+    let line = format!("timeout -k 2 5 {PROGRAM} save --user root --endpoints 127.0.0.1:1 out.db");
+    let began = Instant::now();
+    let text = shell(
+        dir.path(),
+        &format!("script -qc '{line}; echo code $?' /dev/null"),
+        &[],
+    );
+    let text = text.stdout_str();
+    assert!(text.contains("code 2"), "{text}");
+    assert!(text.contains("from the background"), "{text}");
+    assert!(text.contains("--password-file FILE"), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{text}");
+}
+
 #[test]
 fn without_a_terminal_a_password_comes_from_elsewhere() {
     let dir = temp_dir();

@@ -122,6 +122,9 @@ fn what_only_the_wal_has_is_told(minor: &str) {
         target.to_str().unwrap(),
     ]);
     dry.ok().stderr_has(told);
+    // Whoever names the db itself loses as much.
+    let lost = told.split_once("consistent_index: ").unwrap().1;
+    verify(&server.db(), &["--raw"]).ok().stderr_has(lost);
 
     let copy = stopped.dir().join("copy");
     copy_dir(data_dir, &copy);

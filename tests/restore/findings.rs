@@ -101,4 +101,12 @@ fn an_answer_that_cannot_be_written_does_not_undo_the_work() {
     let save = Rescue::new(["save", "--endpoints", &server.endpoint()]);
     told(save.arg(&saved), &saved, true);
     assert_eq!(std::fs::read(&saved).unwrap(), bytes);
+
+    let (archive, back) = (place.root().join("x.zst"), place.root().join("x.db"));
+    let two = |verb: &str, from: &std::path::Path, to: &std::path::Path| {
+        Rescue::new([verb]).arg(from).arg(to)
+    };
+    told(two("pack", &saved, &archive), &archive, true);
+    told(two("unpack", &archive, &back), &back, true);
+    assert_eq!(std::fs::read(&back).unwrap(), bytes);
 }

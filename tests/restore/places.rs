@@ -33,6 +33,31 @@ fn a_mount_point_will_do() {
     assert_eq!(names(&root).len(), 4, "{:?}", names(&root));
 }
 
+/// What was restored has another name by then: its old one is that of what was made of it.
+#[test]
+fn a_member_that_is_restored_in_its_place() {
+    let place = Place::new();
+    place.restore(&["--no-bump"]).run().ok();
+    let cluster = "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380";
+    for input in ["data", "data/member/snap/db"] {
+        let restore = Rescue::new(["restore", "--raw", input, "--data-dir", "data"]);
+        let restore = restore.args(["--move-aside", "--no-bump", "--name", "m1", "-w", "json"]);
+        let restore = restore.args(["--initial-cluster", cluster]);
+        let first = restore.cwd(place.root()).run().ok().json();
+        let aside = first["plan"]["movedAside"].as_str().unwrap();
+        let db = place.root().join(aside).join("snap/db");
+        let command = first["otherMembers"][0]["command"].as_str().unwrap();
+        let (rest, file) = command.rsplit_once(' ').unwrap();
+        assert_eq!(Path::new(file), db, "{command}");
+        let other = rest.split_once(' ').unwrap().1.split(' ');
+        let other = Rescue::new(other)
+            .arg(file)
+            .args(["--dry-run", "-w", "json"]);
+        let other = other.run().ok().json();
+        assert_eq!(other["plan"]["clusterId"], first["plan"]["clusterId"]);
+    }
+}
+
 /// Neither can take another's place, whatever is asked for; a rehearsal knows it too.
 #[test]
 fn a_mount_point_cannot_be_the_member_or_the_wal_dir() {

@@ -80,13 +80,18 @@ fn what_is_in_the_way() {
 
 #[test]
 fn a_data_dir_inside_a_member() {
-    let make: [(&str, &[&str]); 3] = [
+    let make: [(&str, &[&str]); 5] = [
         ("member", &["member/snap/db"]),
         (
             "member",
             &["member/wal/0000000000000000-0000000000000000.wal"],
         ),
         ("member/snap", &["member/snap/db"]),
+        (
+            "member/wal",
+            &["member/wal/0000000000000000-0000000000000000.wal"],
+        ),
+        ("member/snap/new/one", &["member/snap/db"]),
     ];
     for (inside, files) in make {
         let place = Place::new();
@@ -110,6 +115,25 @@ fn a_data_dir_inside_a_member() {
         }
         before.assert_unchanged(&Tree::exactly(place.root()), "a refusal");
     }
+}
+
+/// As where the WAL has a disk of its own: neither taken for a member, nor for a place to restore to.
+#[test]
+fn a_wal_dir_beside_the_member() {
+    let place = Place::new();
+    let wal = place.data().join("wal").display().to_string();
+    let flags = ["--wal-dir", &wal, "--move-aside"];
+    for _ in 0..2 {
+        place.restore(&flags).run().ok();
+    }
+    place.restore(&["--dry-run", "--move-aside"]).run().ok();
+    let before = Tree::exactly(place.root());
+    let restore = Rescue::new(["restore", SNAPSHOT, "--data-dir", &wal]);
+    restore
+        .run()
+        .code(4)
+        .stderr_has(&format!("--data-dir {wal} is the WAL dir of a member"));
+    before.assert_unchanged(&Tree::exactly(place.root()), "a refusal");
 }
 
 #[test]

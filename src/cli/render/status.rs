@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::humanize::{size, size_exact, tame};
 use super::super::raw::Format;
-use super::super::{shell, table};
+use super::super::table;
 use super::facts::{self, FactsView};
 use super::pack::ManifestView;
 use super::sheet::Sheet;
@@ -13,6 +13,7 @@ use crate::archive::Manifest;
 use crate::etcd::facts::Facts;
 use crate::ops::status::{Outcome, Request};
 use crate::report::Severity;
+use crate::shell;
 
 /// What goes to standard output; nothing for a damaged input, except as JSON: scripts must not take
 /// numbers of a broken file for an answer.

@@ -11,6 +11,7 @@ use crate::catalogue::run::{Outcome, RunReport, Stage};
 use crate::catalogue::scan;
 use crate::error::{Error, Kind};
 use crate::limits::Limits;
+use crate::shell;
 
 /// What it means that the time is up depends on what had been done by then.
 pub(super) fn overdue(stage: Stage, what: String) -> Error {
@@ -44,7 +45,7 @@ pub(super) fn seen_from_outside(error: Error, report: &RunReport) -> Error {
                 true => error,
                 false => error.hint(format!(
                     "the new backup is whole and counts; see what is in the way, and try again: etcd-rescue prune {} --keep-...",
-                    report.directory
+                    shell::path(Path::new(&report.directory))
                 )),
             }
         }

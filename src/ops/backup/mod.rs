@@ -30,6 +30,7 @@ use crate::io::staged::StagedFile;
 use crate::limits::Limits;
 use crate::observe::{Bounded, Observer};
 use crate::packed::{By, Effort};
+use crate::shell;
 use crate::snapshot::{self, Listeners, Options, Verified};
 use crate::source;
 
@@ -211,7 +212,9 @@ impl Run<'_> {
         if !dir.is_dir() {
             // Made here, it could be on the wrong disk: below a mount point that is not mounted.
             let missing = format!("{} is not a directory", dir.display());
-            return Err(Error::refused(missing).hint(format!("mkdir -m 700 -p {}", dir.display())));
+            return Err(
+                Error::refused(missing).hint(format!("mkdir -m 700 -p {}", shell::path(dir)))
+            );
         }
         let command = format!("backup {}", dir.display());
         let (now, wait) = (Timestamp::now(), self.request.lock_wait);

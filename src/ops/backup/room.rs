@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::catalogue::entry::Entry;
 use crate::error::{Error, Result};
 use crate::io::dirs;
+use crate::shell;
 
 /// Snapshots are compressed 3 to 30 times; without a backup to go by, this is what they have to be.
 const RATIO: u64 = 4;
@@ -26,7 +27,10 @@ pub(super) fn check(dir: &Path, db_size: u64, before: Option<&Entry>) -> Result<
         "not enough space in {}: about {needed} bytes needed for a db of {db_size} ({by}), {free} free",
         dir.display()
     ))
-    .hint("free some space, keep fewer backups (--keep-*, --max-size), or back up to another place"))
+    .hint(format!(
+        "backup prunes when the new one is there; free some space first: etcd-rescue prune {} --keep-last N, or back up to another place",
+        shell::path(dir)
+    )))
 }
 
 fn sizes(entry: &Entry) -> (u64, u64) {

@@ -28,7 +28,7 @@ use crate::io::{Image, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Listeners, Options, Peek, Snapshot, Verdict, Verified};
-use crate::source::{Candidate, Origin, Source};
+use crate::source::{Candidate, Input, Origin, Source};
 use crate::{transport, wal};
 
 /// What to restore, where, and as whom. Defaults are etcdutl's where etcdutl has the flag.
@@ -78,7 +78,8 @@ pub struct Outcome {
     pub dry_run: bool,
     /// The verdict on the input.
     pub verdict: Verdict,
-    /// The file that was restored, where it was one: `--latest` may name another tomorrow.
+    /// The file that was restored, where INPUT does not name it any more: `--latest` may name another tomorrow, and
+    /// a db that was in the old member went aside with it.
     pub file: Option<PathBuf>,
     /// Bytes of the new db.
     pub db_bytes: u64,
@@ -322,16 +323,30 @@ impl<'r> Job<'r> {
 
     fn done(&self, plan: Plan, snapshot: Snapshot, db_bytes: u64) -> Ending {
         Ending::Done(Box::new(Outcome {
-            plan,
             dry_run: self.request.dry_run,
-            file: match snapshot.origin() {
-                Origin::File(path) => Some(path.clone()),
-                Origin::DataDir { .. } | Origin::Stdin => None,
-            },
+            file: self.file(&plan, snapshot.origin()),
+            plan,
             verdict: snapshot.into_verdict(),
             db_bytes,
         }))
     }
+
+    /// See [`Outcome::file`].
+    fn file(&self, plan: &Plan, origin: &Origin) -> Option<PathBuf> {
+        let file = match origin {
+            Origin::File(file) | Origin::DataDir { db: file, .. } => file,
+            Origin::Stdin => return None,
+        };
+        let latest = || matches!(self.request.source.input, Input::Latest(_)).then(|| file.clone());
+        renamed(file, &plan.member_dir, plan.moved_aside.as_ref()).or_else(latest)
+    }
+}
+
+/// The path by which `file` is found when what was `from` is called `to`.
+fn renamed(file: &Path, from: &Path, to: Option<&PathBuf>) -> Option<PathBuf> {
+    let full = |path: &Path| std::path::absolute(path).ok();
+    let (file, from) = (full(file)?, full(from)?);
+    Some(full(to?)?.join(file.strip_prefix(from).ok()?))
 }
 
 /// Members restored from different snapshots must refuse each other: so the token is made of the content.

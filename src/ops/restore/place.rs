@@ -39,7 +39,7 @@ impl Target {
             Some(dir) => place_for_wal(dir, data_dir, &member)?,
             None => None,
         };
-        refuse_inside(data_dir)?;
+        refuse_inside(data_dir, wal_dir)?;
         refuse_held(&member)?;
         let mut aside = Vec::new();
         let mut vacant_wal = false;
@@ -350,26 +350,35 @@ fn clear_own_leftovers(target: &Target, removed: &mut dyn FnMut(&Path)) -> Resul
     std::fs::remove_file(&promise).map_err(|e| Error::io("remove the leftover", &promise, e))
 }
 
-/// Whoever names a member's own directory means the one above it: a member inside a member helps nobody, and
-/// an etcd that runs on the outer one would not be noticed.
-fn refuse_inside(data_dir: &Path) -> Result<()> {
-    let full = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let is_snap = full.ends_with("snap") && full.join("db").is_file();
-    let has_wal = || datadir::wal_segments(&full.join("wal")).is_ok_and(|found| !found.is_empty());
-    let up = match full.join("snap/db").is_file() || has_wal() {
-        true => 1,
-        false if is_snap => 2,
-        false => return Ok(()),
+/// Whoever names a member's own directory, or one in it, means the one above it: a member inside a member helps
+/// nobody, and an etcd that runs on the outer one would not be noticed. A WAL dir elsewhere is nothing else's either.
+fn refuse_inside(data_dir: &Path, wal_dir: Option<&Path>) -> Result<()> {
+    let absolute = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let full = absolute(data_dir);
+    let has_wal = |dir: &Path| datadir::wal_segments(dir).is_ok_and(|found| !found.is_empty());
+    // The WAL may also lie beside the member, as its --wal-dir.
+    let beside = |dir: &Path, wal: &Path| {
+        wal_dir.is_some_and(|given| absolute(given) == wal) || dir.join("member").is_dir()
     };
-    let above = full.ancestors().nth(up).unwrap_or(Path::new("/"));
-    Err(Error::refused(format!(
-        "--data-dir {} is inside a member's data dir: the db and the WAL of one are in it",
-        data_dir.display()
-    ))
-    .hint(format!(
-        "name the directory that etcd has as --data-dir, probably {}",
-        above.display()
-    )))
+    let is_member = |dir: &&Path| {
+        let wal = dir.join("wal");
+        dir.join("snap/db").is_file() || has_wal(&wal) && !beside(dir, &wal)
+    };
+    let given = data_dir.display();
+    match full.ancestors().find(is_member) {
+        Some(member) => Err(Error::refused(format!(
+            "--data-dir {given} is inside a member's data dir: the db and the WAL of one are in it"
+        ))
+        .hint(format!(
+            "name the directory that etcd has as --data-dir, probably {}",
+            member.parent().unwrap_or(member).display()
+        ))),
+        None if has_wal(&full) => Err(Error::refused(format!(
+            "--data-dir {given} is the WAL dir of a member"
+        ))
+        .hint("name the directory that etcd has as --data-dir; this one is its --wal-dir")),
+        None => Ok(()),
+    }
 }
 
 /// A mount point can neither be renamed nor take another's name.

@@ -8,7 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::super::humanize::tame;
-use super::super::super::shell;
 use super::super::facts::id;
 use super::super::input_word;
 use super::super::sheet::Sheet;
@@ -17,6 +16,7 @@ use crate::etcd::facts::Member;
 use crate::etcd::ids;
 use crate::io::dirs;
 use crate::ops::restore::{Bump, Outcome, Plan, Request};
+use crate::shell;
 use crate::source::Input;
 
 /// What stands for a file that came through standard input.
@@ -300,8 +300,8 @@ fn command_for(
     }
     words.push(match (&request.source.input, &outcome.file) {
         (Input::Stdin, _) => FILE.into(),
-        (Input::Latest(_), Some(file)) => file.display().to_string(),
-        (input, _) => input_word(input),
+        (_, Some(file)) => file.display().to_string(),
+        (input, None) => input_word(input),
     });
     shell::command(words.iter().map(String::as_str))
 }
