@@ -12,7 +12,7 @@ use super::{dist, text};
 use crate::util::mount::{Namespace, is_root};
 use crate::util::process::{self, Output};
 use crate::util::tree::Tree;
-use crate::util::{must_have, temp_dir, tools};
+use crate::util::{copy_program, must_have, temp_dir, tools};
 
 /// The file system of a node, and a program to install.
 pub struct Node {
@@ -500,8 +500,7 @@ fn what_is_there_already_is_left_there() {
     let node = kubeadm();
     fs::create_dir_all(node.root().join("usr/local/bin")).unwrap();
     let program = node.root().join(PROGRAM);
-    fs::copy(node.dir.path().join("etcd-rescue"), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    copy_program(node.dir.path().join("etcd-rescue"), &program);
     let before = Tree::of(&node.root());
     node.install(&["--yes"]).ok();
     node.install(&["--uninstall", "--yes"]).ok();

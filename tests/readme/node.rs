@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::util::certs::{Ca, Pair};
 use crate::util::etcd::Etcd;
 use crate::util::tls::Tls;
-use crate::util::{fill, process, temp_dir, tools, versions};
+use crate::util::{copy_program, fill, process, temp_dir, tools, versions};
 
 /// Directories that commands in README.md name.
 const DIRS: [&str; 7] = [
@@ -91,7 +91,7 @@ impl Node {
         )
         .unwrap();
 
-        std::fs::copy(env!("CARGO_BIN_EXE_etcd-rescue"), root.path().join(BUILT)).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_etcd-rescue"), root.path().join(BUILT));
         let node = Self {
             root,
             etcd,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Place, SNAPSHOT};
+use crate::util::copy_program;
 use crate::util::etcd::Etcd;
 use crate::util::mount::is_root;
 use crate::util::process;
@@ -107,12 +108,9 @@ fn nobodys_place() -> (tempfile::TempDir, Rescue) {
     for path in [dir.path(), &data] {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    for (from, to) in [
-        (env!("CARGO_BIN_EXE_etcd-rescue"), "program"),
-        (SNAPSHOT, "input.db"),
-    ] {
-        std::fs::copy(from, dir.path().join(to)).unwrap();
-    }
+    let program = env!("CARGO_BIN_EXE_etcd-rescue");
+    copy_program(program, dir.path().join("program"));
+    std::fs::copy(SNAPSHOT, dir.path().join("input.db")).unwrap();
     let restore = Rescue::new(["restore"]).arg(dir.path().join("input.db"));
     (dir, restore.arg("--data-dir").arg(data))
 }

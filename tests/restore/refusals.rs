@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Place, SNAPSHOT};
+use crate::util::copy_program;
 use crate::util::etcd::Etcd;
 use crate::util::mount::is_root;
 use crate::util::process::{self, Output};
@@ -188,7 +189,7 @@ fn who_may_not_read_is_told_who_may() {
     assert!(is_root(), "this test becomes somebody else: run it as root");
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_etcd-rescue"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_etcd-rescue"), &program);
     let closed = dir.path().join("closed");
     std::fs::create_dir_all(closed.join("member/snap")).unwrap();
     std::fs::copy(SNAPSHOT, closed.join("member/snap/db")).unwrap();

@@ -23,7 +23,9 @@ pub mod tree;
 pub mod versions;
 pub mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -41,6 +43,15 @@ pub fn target_dir() -> PathBuf {
         .parent()
         .expect("target/tmp has a parent")
         .to_path_buf()
+}
+
+/// Copies a program that will be run. Not by this process: what it has open for writing is inherited by every child
+/// that another test starts at that moment, and nobody can run it until the last of them is gone ("Text file busy").
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let mut copy = Command::new("install");
+    copy.args(["-m", "755"]).arg(from.as_ref()).arg(to.as_ref());
+    process::run(copy, None, Duration::from_secs(60)).ok();
 }
 
 /// A program of this machine that a test cannot do without.
