@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::io::dirs;
 
 /// Mode of every directory; servers warn about any other.
 pub const DIR_MODE: u32 = 0o700;
@@ -210,7 +211,7 @@ pub fn find(dir: &Path) -> Result<Found> {
 
 /// The WAL dir of the member that this db is in, if it is the `snap/db` of one whose WAL lies where etcd puts it.
 pub fn wal_of(db: &Path) -> Option<PathBuf> {
-    let db = std::path::absolute(db).ok()?;
+    let db = dirs::absolute(db);
     let snap_dir = db.parent()?;
     let wal_dir = sibling(snap_dir, "wal");
     (db.ends_with("snap/db") && wal_dir.is_dir()).then_some(wal_dir)

@@ -24,7 +24,7 @@ use crate::datadir::boot::{Boot, boot};
 use crate::error::{Error, Kind, Result};
 use crate::etcd::ids::{self, NewCluster};
 use crate::etcd::urls;
-use crate::io::{Image, fault};
+use crate::io::{Image, dirs, fault};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::snapshot::{self, Listeners, Options, Peek, Snapshot, Verdict, Verified};
@@ -344,9 +344,9 @@ impl<'r> Job<'r> {
 
 /// The path by which `file` is found when what was `from` is called `to`.
 fn renamed(file: &Path, from: &Path, to: Option<&PathBuf>) -> Option<PathBuf> {
-    let full = |path: &Path| std::path::absolute(path).ok();
-    let (file, from) = (full(file)?, full(from)?);
-    Some(full(to?)?.join(file.strip_prefix(from).ok()?))
+    let file = dirs::absolute(file);
+    let within = file.strip_prefix(dirs::absolute(from)).ok()?;
+    Some(dirs::absolute(to?).join(within))
 }
 
 /// Members restored from different snapshots must refuse each other: so the token is made of the content.

@@ -117,8 +117,7 @@ impl Target {
 
 /// The WAL dir, if it is not where the WAL goes anyway. One below the other could not be named one after the other.
 fn place_for_wal(wal: &Path, data_dir: &Path, member: &Path) -> Result<Option<PathBuf>> {
-    let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (at, data_dir, member) = (full(wal), full(data_dir), full(member));
+    let [at, data_dir, member] = [wal, data_dir, member].map(dirs::absolute);
     if at == member.join("wal") {
         return Ok(None);
     }
@@ -353,12 +352,11 @@ fn clear_own_leftovers(target: &Target, removed: &mut dyn FnMut(&Path)) -> Resul
 /// Whoever names a member's own directory, or one in it, means the one above it: a member inside a member helps
 /// nobody, and an etcd that runs on the outer one would not be noticed. A WAL dir elsewhere is nothing else's either.
 fn refuse_inside(data_dir: &Path, wal_dir: Option<&Path>) -> Result<()> {
-    let absolute = |dir: &Path| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let full = absolute(data_dir);
+    let full = dirs::absolute(data_dir);
     let has_wal = |dir: &Path| datadir::wal_segments(dir).is_ok_and(|found| !found.is_empty());
     // The WAL may also lie beside the member, as its --wal-dir.
     let beside = |dir: &Path, wal: &Path| {
-        wal_dir.is_some_and(|given| absolute(given) == wal) || dir.join("member").is_dir()
+        wal_dir.is_some_and(|given| dirs::absolute(given) == wal) || dir.join("member").is_dir()
     };
     let is_member = |dir: &&Path| {
         let wal = dir.join("wal");
