@@ -1,18 +1,17 @@
 //! What is known of a candidate before it is walked.
 
-use super::readable;
 use crate::bolt::collect::Collect;
 use crate::bolt::{Db, walk};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::observe::Unobserved;
 use crate::source::Candidate;
 use crate::transport::Trailer;
 
 /// What is known of a candidate before it is walked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Peek {
-    /// Bytes in a page; 0 when there is no usable meta page.
+    /// Bytes in a page.
     pub page_size: u32,
     /// High-water mark times page size, in bytes.
     pub size: u64,
@@ -22,17 +21,13 @@ pub struct Peek {
     pub meta: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The entries of the `meta` bucket, which lies behind `key`, and is needed by who follows the walk.
-/// Empty when the file is too damaged to have one.
+/// Opens it, and reads the entries of the `meta` bucket, which lies behind `key`, and is needed by who follows the walk.
+///
+/// `Error::damaged` when that cannot be had, or the trailer: verification tells what is lost.
 pub fn peek_meta(candidate: &Candidate, limits: &Limits) -> Result<Peek> {
-    // In an archive the pages themselves may be lost; verification tells which.
-    Ok(readable(peek(candidate, limits))?.unwrap_or_default())
-}
-
-fn peek(candidate: &Candidate, limits: &Limits) -> Result<Peek> {
-    let Ok(db) = Db::open(&candidate.image, limits)? else {
-        return Ok(Peek::default());
-    };
+    let name = candidate.image.name();
+    let db = Db::open(&candidate.image, limits)?
+        .map_err(|_| Error::damaged(format!("{name} has no usable meta page")))?;
     let mut collect = Collect::up_to(limits.small_value);
     walk::bucket(&db, b"meta", limits, &Unobserved, &mut collect)?;
     let meta = collect

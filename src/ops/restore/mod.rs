@@ -247,29 +247,13 @@ impl<'r> Job<'r> {
         let staging = Staging::create(&self.target, observer)?;
         staging.member.dir("snap")?;
         let (db, db_path) = staging.member.file("snap/db")?;
-        let mut rebuild = match self.peek.page_size {
-            0 => None,
-            _ => Some(Rebuild::new(
-                &db,
-                &self.peek,
-                &self.boot,
-                self.request.bump,
-                limits,
-            )?),
-        };
-        let listeners = Listeners {
-            follower: rebuild
-                .as_mut()
-                .map(|rebuild| rebuild as &mut dyn snapshot::Follower),
-            tee: None,
-        };
+        let mut rebuild = Rebuild::new(&db, &self.peek, &self.boot, self.request.bump, limits)?;
+        let listeners = Listeners::follower(&mut rebuild);
         let verified = snapshot::verify(candidate, self.options, limits, observer, listeners)?;
         let snapshot = match verified {
             Verified::Bad(verdict) => return Ok(Ending::BadInput(verdict)),
             Verified::Good(snapshot) => snapshot,
         };
-        let rebuild =
-            rebuild.ok_or_else(|| Error::failed("a proved snapshot without a page size"))?;
         let rebuilt = rebuild.finish().map_err(|e| e.within(db_path.display()))?;
         let plan = Plan::new(&self, &snapshot, rebuilt.revision)?;
         plan::refuse_unknown_version(&snapshot)?;
