@@ -15,8 +15,7 @@ use std::io::{Seek, SeekFrom, Write};
 use self::leaf::{GATHERED, Leaf, MAX_COUNT};
 use super::meta::{Meta, NO_FREELIST};
 use super::page::{
-    self, BUCKET_LEAF, BranchElement, BucketHeader, ELEMENT, HEADER, LeafElement, MAX_KEY,
-    MAX_VALUE, PageHeader,
+    self, BUCKET_LEAF, BranchElement, BucketHeader, ELEMENT, HEADER, MAX_KEY, MAX_VALUE, PageHeader,
 };
 use crate::error::{Error, Result};
 use crate::report::printable;
@@ -223,28 +222,15 @@ impl<W: Write + Seek> Builder<W> {
 
     /// Writes the front of a page with one large item; its value goes straight to the file.
     fn start_alone(&mut self, flags: u32, key: &[u8], vsize: u32) -> Result<Alone> {
-        let size = HEADER + ELEMENT + key.len() + vsize as usize;
+        let mut leaf = Leaf::default();
+        leaf.item(flags, key, vsize);
+        let size = leaf.bytes() + vsize as usize;
         let pages = size.div_ceil(self.page_size);
-        let mut front = Vec::with_capacity(HEADER + ELEMENT + key.len());
         let id = self.allocate(pages as u64);
-        PageHeader {
-            id,
-            flags: page::LEAF,
-            count: 1,
-            overflow: (pages - 1) as u32,
-        }
-        .encode(&mut front);
-        LeafElement {
-            flags,
-            pos: ELEMENT as u32,
-            ksize: key.len() as u32,
-            vsize,
-        }
-        .encode(&mut front);
-        front.extend_from_slice(key);
-        put(&mut self.out, &front)?;
+        put(&mut self.out, &leaf.front(id, pages))?;
+        put(&mut self.out, leaf.data())?;
         Ok(Alone {
-            key: key.to_vec(),
+            key: leaf.clear(),
             id,
             padding: pages * self.page_size - size,
         })

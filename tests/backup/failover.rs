@@ -76,18 +76,20 @@ fn a_stream_that_is_cut_goes_on_with_the_next_member() {
     );
 }
 
+/// A member, by its id and what it has applied, that sends the first piece of a snapshot, and then does this.
+fn that_begins((member_id, applied): (u64, u64), then: Step) -> Fake {
+    Fake::start(Script {
+        member_id,
+        applied,
+        snapshot: vec![good(&image())[0].clone(), then],
+        ..Script::default()
+    })
+}
+
 /// That is no fault of the member, and no other is asked.
 #[test]
 fn a_run_whose_time_is_up_goes_on_with_nobody() {
-    let stalling = |member, applied| {
-        Fake::start(Script {
-            member_id: member,
-            applied,
-            snapshot: vec![good(&image())[0].clone(), Step::Stall],
-            ..Script::default()
-        })
-    };
-    let (first, second) = (stalling(11, 1000), stalling(12, 900));
+    let [first, second] = [(11, 1000), (12, 900)].map(|member| that_begins(member, Step::Stall));
     let endpoints = format!("{},{}", first.endpoint(), second.endpoint());
     let site = Site::new();
     let before = site.tree();
@@ -101,15 +103,7 @@ fn a_run_whose_time_is_up_goes_on_with_nobody() {
 
 #[test]
 fn when_all_of_them_fail_the_report_names_all() {
-    let stalling = |member, applied| {
-        Fake::start(Script {
-            member_id: member,
-            applied,
-            snapshot: vec![good(&image())[0].clone(), Step::Cut],
-            ..Script::default()
-        })
-    };
-    let (first, second) = (stalling(11, 1000), stalling(12, 900));
+    let [first, second] = [(11, 1000), (12, 900)].map(|member| that_begins(member, Step::Cut));
     let dead = free_url();
     let endpoints = format!("{},{dead},{}", second.endpoint(), first.endpoint());
     let site = Site::new();
