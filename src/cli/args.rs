@@ -395,17 +395,15 @@ fn for_archives(output: save::Output, typed: &Typed) -> Result<save::Output> {
 /// A file to be made; `None` for standard output.
 fn bytes_operand(operand: &OsStr, machine: &Machine) -> Result<Option<PathBuf>> {
     if operand == "-" {
+        let refused = |error: Error| Err(error.hint("name a file, or send them on: > FILE"));
         if machine.stdout_is_terminal {
-            return Err(
-                Error::usage("these bytes are no text, and standard output is a terminal")
-                    .hint("name a file, or send them on: > FILE"),
-            );
+            let what = "these bytes are no text, and standard output is a terminal";
+            return refused(Error::usage(what));
         }
         if machine.stdout_is_closed {
-            return Err(Error::failed(
-                "- is standard output, and that is closed, or a /dev/null that is read and written",
-            )
-            .hint("name a file, or send the bytes on: etcd-rescue save - > FILE"));
+            let what =
+                "- is standard output, and that is closed, or a /dev/null that is read and written";
+            return refused(Error::failed(what));
         }
         return Ok(None);
     }
